@@ -1,0 +1,1 @@
+"""The storages themselves, one package each; they import neither each other nor layers."""

@@ -1,0 +1,65 @@
+"""A source that is watched while a backend reads it: declared size and checksum, progress, scope.
+
+Because the check raises inside the put that reads the source, a put that is all-or-nothing stores nothing when the
+data are not what was declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mediagit_storage.errors import IntegrityError
+from mediagit_storage.hashing import new_hasher, verify
+from mediagit_storage.progress import Transfer
+from mediagit_storage.scope import current_scope
+from mediagit_storage.source import Source
+from mediagit_storage.types import BytesLike, Checksum
+
+__all__ = ["CheckedSource", "check_buffer"]
+
+
+class CheckedSource(Source):
+    """``inner``, ended by an `IntegrityError` where it is not ``size`` bytes long or does not have ``checksum``."""
+
+    def __init__(self, inner: Source, *, size: int | None, checksum: Checksum | None, progress: Transfer) -> None:
+        self._inner = inner
+        self._declared = size
+        self._checksum = checksum
+        self._progress = progress
+        self.size = size if size is not None else inner.size
+        self.rewindable = inner.rewindable
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The inner chunks, counted, hashed and reported; raises in the place of the end when a check fails."""
+        scope, progress = current_scope(), self._progress
+        expected = self._declared if self._declared is not None else self._inner.size
+        hasher = None if self._checksum is None else new_hasher(self._checksum.algorithm)
+        count = 0
+        progress.restart()
+        for chunk in self._inner.chunks():
+            scope.check()
+            count += len(chunk)
+            if expected is not None and count > expected:
+                raise _wrong_size(expected, f"more than {expected:,}")
+            if hasher is not None:
+                hasher.update(chunk)
+            yield chunk
+            progress.advance(len(chunk))
+        if expected is not None and count != expected:
+            raise _wrong_size(expected, f"{count:,}")
+        if self._checksum is not None and hasher is not None:
+            verify(self._checksum, hasher)
+
+
+def check_buffer(data: BytesLike, *, size: int | None, checksum: Checksum | None) -> None:
+    """The same checks for content that lies in memory, before a backend is called."""
+    if size is not None and size != len(data):
+        raise _wrong_size(size, f"{len(data):,}")
+    if checksum is not None:
+        hasher = new_hasher(checksum.algorithm)
+        hasher.update(data)
+        verify(checksum, hasher)
+
+
+def _wrong_size(expected: int, actual: str) -> IntegrityError:
+    return IntegrityError(f"the data have {actual} bytes where {expected:,} were announced; nothing was stored")

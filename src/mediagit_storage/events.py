@@ -1,0 +1,55 @@
+"""Events: things worth knowing that are no error and no result (a skipped file, a retry, a swept leftover).
+
+``with on_event(callback): ...`` receives those of the calls inside; each also goes to the standard library's logger
+``mediagit_storage`` at DEBUG level. Messages name keys escaped and never hold a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+__all__ = ["Event", "EventCallback", "emit", "on_event"]
+
+logger: Final = logging.getLogger("mediagit_storage")
+_NO_FIELDS: Final[Mapping[str, str | int | float | bool | None]] = MappingProxyType({})
+
+
+class Event(NamedTuple):
+    """One thing that happened: a dotted ``kind`` for programs, a ``message`` for people, the key it concerns."""
+
+    kind: str
+    message: str
+    key: str | None = None
+    fields: Mapping[str, str | int | float | bool | None] = _NO_FIELDS
+
+
+EventCallback = Callable[[Event], None]
+
+_callback: ContextVar[EventCallback | None] = ContextVar("mediagit_storage_events", default=None)
+
+
+@contextmanager
+def on_event(callback: EventCallback) -> Iterator[None]:
+    """Hand every event of the calls inside to ``callback`` (workers inherit it; it may run in several threads)."""
+    token = _callback.set(callback)
+    try:
+        yield
+    finally:
+        _callback.reset(token)
+
+
+def emit(event: Event) -> None:
+    """Tell whoever listens. An exception in a listener is logged and goes no further."""
+    logger.debug("%s: %s", event.kind, event.message)
+    callback = _callback.get()
+    if callback is None:
+        return
+    try:
+        callback(event)
+    except Exception:
+        logger.exception("an event listener failed on %s", event.kind)

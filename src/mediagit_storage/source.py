@@ -1,0 +1,176 @@
+"""Sources: what a put reads its bytes from.
+
+A backend sees one interface whatever the user handed over: the whole content where it lies in memory already
+(`Source.buffer`), an open file it may read by position (`FileSource.pread`), or chunks.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol, runtime_checkable
+
+from mediagit_storage.errors import StorageError
+from mediagit_storage.types import BytesLike
+
+__all__ = ["CHUNK", "BinaryFile", "BytesSource", "FileSource", "IterableSource", "Source", "SourceData", "as_source"]
+
+#: How much is read from a file at a time, in bytes.
+CHUNK: Final = 1024 * 1024
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """The part of a binary file that a put needs."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; empty at the end."""
+        ...
+
+
+SourceData = BytesLike | BinaryFile | Iterable[BytesLike]
+
+
+class Source(ABC):
+    """Bytes to be stored. ``size`` is None while it is unknown; ``rewindable`` says if `chunks` may be called again."""
+
+    size: int | None
+    rewindable: bool
+
+    @abstractmethod
+    def chunks(self) -> Iterator[BytesLike]:
+        """All the bytes from the start, in pieces of any length (a piece is valid until the next is asked for).
+
+        Raises `StorageError` when called again on a source that is not rewindable; errors of the user's own
+        iterator or file pass through unchanged.
+        """
+
+    def buffer(self) -> BytesLike | None:
+        """The whole content if it lies in memory already, else None."""
+        return None
+
+
+class BytesSource(Source):
+    """Content in memory. The caller keeps it unchanged until the put returns."""
+
+    rewindable = True
+
+    def __init__(self, data: BytesLike) -> None:
+        # A view of items wider than a byte would make len() lie.
+        self._data = memoryview(data).cast("B") if isinstance(data, memoryview) and data.nbytes != len(data) else data
+        self.size = len(self._data)
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The content as one piece, nothing for an empty one."""
+        if self.size:
+            yield self._data
+
+    def buffer(self) -> BytesLike:
+        """The content."""
+        return self._data
+
+
+class FileSource(Source):
+    """An open binary file from its current position; never closed here. Rewindable where the file can seek."""
+
+    def __init__(self, file: BinaryFile) -> None:
+        self._file = file
+        self._start = _position(file)
+        self.rewindable = self._start is not None
+        self.size = _remaining(file, self._start)
+        self._used = False
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The rest of the file in pieces of `CHUNK` bytes; again from the same position on a second call."""
+        if self._start is not None:
+            self._file.seek(self._start)  # type: ignore[attr-defined]  # _position() proved that it can
+        elif self._used:
+            raise StorageError("the source was read once already and cannot be rewound")
+        self._used = True
+        while chunk := self._read():
+            yield chunk
+
+    def pread(self, length: int, offset: int) -> bytes | None:
+        """``length`` bytes at ``offset`` of this source, without moving the file; None where that is impossible.
+
+        Thread-safe. Shorter only at the end of the file.
+        """
+        descriptor = self.descriptor()
+        return None if descriptor is None else os.pread(descriptor, length, (self._start or 0) + offset)
+
+    def descriptor(self) -> int | None:
+        """The operating system's descriptor of a plain file on disk, else None."""
+        if self._start is None or not isinstance(self._file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+            return None
+        if isinstance(self._file, io.BufferedRandom):
+            self._file.flush()
+        return self._file.fileno()
+
+    @property
+    def start(self) -> int | None:
+        """The position in the file where this source begins."""
+        return self._start
+
+    def _read(self) -> bytes:
+        chunk = self._file.read(CHUNK)
+        if isinstance(chunk, str):  # type: ignore[unreachable]  # the user's file may break its promise
+            raise TypeError("the source is a text file; open it in binary mode ('rb')")
+        if chunk is None:
+            raise BlockingIOError("the source is a non-blocking file that has no data now")
+        return chunk
+
+
+class IterableSource(Source):
+    """An iterable of bytes-like pieces. A list or tuple can be gone through again, an iterator cannot."""
+
+    def __init__(self, pieces: Iterable[BytesLike]) -> None:
+        self._pieces = pieces
+        self.rewindable = not isinstance(pieces, Iterator)
+        self.size = None
+        self._used = False
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The pieces as they come."""
+        if self._used and not self.rewindable:
+            raise StorageError("the source was read once already and cannot be rewound")
+        self._used = True
+        for piece in self._pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise TypeError(f"a source yields bytes-like pieces, not {type(piece).__name__}")
+            yield piece.cast("B") if isinstance(piece, memoryview) and piece.nbytes != len(piece) else piece
+
+
+def as_source(data: SourceData) -> Source:
+    """The source for what a user handed to ``put``.
+
+    Takes bytes-like objects, binary files (from their current position) and iterables of bytes-like objects.
+    A ``str``, a text file or anything else is a `TypeError`.
+    """
+    if isinstance(data, bytes | bytearray | memoryview):
+        return BytesSource(data)
+    if isinstance(data, str):  # an iterable of str, which no type checker refuses
+        raise TypeError("data is bytes, not str: encode the text first, for example with .encode()")
+    if isinstance(data, io.TextIOBase):  # type: ignore[unreachable]  # the caller may not run a type checker
+        raise TypeError("data is a text file; open it in binary mode ('rb')")
+    if isinstance(data, BinaryFile):
+        return FileSource(data)
+    if isinstance(data, Iterable):
+        return IterableSource(data)
+    raise TypeError(f"data is bytes-like, a binary file or an iterable of bytes-like, not {type(data).__name__}")
+
+
+def _position(file: BinaryFile) -> int | None:
+    try:
+        return int(file.tell()) if file.seekable() else None  # type: ignore[attr-defined]  # absent: caught below
+    except (AttributeError, OSError):
+        return None
+
+
+def _remaining(file: BinaryFile, start: int | None) -> int | None:
+    if start is None:
+        return None
+    end = int(file.seek(0, os.SEEK_END))  # type: ignore[attr-defined]  # a position means that it can seek
+    file.seek(start)  # type: ignore[attr-defined]
+    return max(0, end - start)

@@ -1,0 +1,259 @@
+"""The values that pass between a user, `Storage`, the layers and the backends.
+
+They hold data and no behaviour beyond checking themselves; option types are immutable and have a default for
+everything, so a backend is handed one object per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from mediagit_storage.errors import ConfigError
+
+__all__ = [
+    "JSON",
+    "Attributes",
+    "ByteRange",
+    "BytesLike",
+    "Checksum",
+    "ConnectionInfo",
+    "CopyOptions",
+    "DeleteOptions",
+    "Entry",
+    "Finding",
+    "FindingLevel",
+    "Folder",
+    "ListOptions",
+    "ObjectInfo",
+    "Outcome",
+    "PendingUpload",
+    "PresignMethod",
+    "PresignOptions",
+    "PutOptions",
+    "ReadOptions",
+    "Retention",
+]
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+PresignMethod = Literal["GET", "PUT", "DELETE"]
+
+V_co = TypeVar("V_co", covariant=True)
+_EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What an object says about itself besides its bytes.
+
+    ``metadata`` and ``tags`` are free text to text; names of metadata are matched without regard to case by most
+    providers, and names starting with ``mgs-`` are reserved. A backend refuses what it cannot keep.
+    """
+
+    content_type: str | None = None
+    cache_control: str | None = None
+    content_encoding: str | None = None
+    content_disposition: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    storage_class: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        values = (self.content_type, self.cache_control, self.content_encoding, self.content_disposition)
+        return (Attributes, (*values, dict(self.metadata), self.storage_class, dict(self.tags)))
+
+    def named(self) -> frozenset[str]:
+        """The names of the fields that hold something: what a backend has to be able to keep."""
+        return frozenset(name for name in self.__slots__ if getattr(self, name))
+
+
+class ByteRange(NamedTuple):
+    """The part of an object that is asked for: ``suffix`` alone, or ``offset`` with an optional ``length``.
+
+    Nothing given means the whole object, however empty. How edges behave is promise 10 of `backend`.
+    """
+
+    offset: int | None = None
+    length: int | None = None
+    suffix: int | None = None
+
+
+WHOLE: Final = ByteRange()
+
+
+class Checksum(NamedTuple):
+    """A declared digest: ``algorithm`` is ``md5``, ``sha256``, ``crc32c`` or ``blake3``; ``digest`` the raw bytes."""
+
+    algorithm: str
+    digest: bytes
+
+
+class Retention(NamedTuple):
+    """Until when an object version must not be deleted, and whether even administrators may not (compliance)."""
+
+    mode: Literal["governance", "compliance"]
+    until: datetime
+
+
+@dataclass(slots=True)
+class ObjectInfo:
+    """What is known about one object. None means "not fetched by this call". Treat it as immutable.
+
+    ``size`` is the plain size in bytes, ``stored_size`` what the provider stores; ``modified`` is aware UTC; ``etag``
+    is an opaque token for conditions; ``version`` names one version where the storage keeps several. In a listing of
+    versions a deletion mark has ``deleted`` set.
+    """
+
+    key: str
+    size: int | None = None
+    stored_size: int | None = None
+    modified: datetime | None = None
+    etag: str | None = None
+    version: str | None = None
+    attributes: Attributes | None = None
+    deleted: bool = False
+
+
+@dataclass(slots=True)
+class Folder:
+    """A common prefix in a one-level listing: ``prefix`` ends with ``/``; at least one key starts with it."""
+
+    prefix: str
+
+
+Entry: TypeAlias = ObjectInfo | Folder
+
+
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """How to write: see `Storage.put` for each. ``if_match`` and ``if_absent`` exclude each other.
+
+    ``late_attributes`` is asked once the source is read to its end and before the commit, and wins over
+    ``attributes``; only where `Capabilities.late_metadata` says so.
+    """
+
+    attributes: Attributes | None = None
+    if_absent: bool = False
+    if_match: str | None = None
+    checksum: Checksum | None = None
+    retention: Retention | None = None
+    legal_hold: bool = False
+    late_attributes: Callable[[], Attributes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What to read: the range, the version, and conditions on the ETag."""
+
+    range: ByteRange = WHOLE
+    version: str | None = None
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """``start_after`` is exclusive and need not exist. ``versions`` lists every version, newest first for a key.
+
+    ``exact`` asks layers to resolve plain sizes that the provider's listing does not show.
+    """
+
+    start_after: str | None = None
+    versions: bool = False
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """``missing_ok=False`` makes an absent object a `NotFoundError`."""
+
+    version: str | None = None
+    if_match: str | None = None
+    missing_ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """``attributes`` None keeps the source's; ``version`` names the source's version."""
+
+    attributes: Attributes | None = None
+    if_absent: bool = False
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresignOptions:
+    """A link that lets its holder do one thing for a while, made without network I/O."""
+
+    method: PresignMethod = "GET"
+    expires: timedelta = timedelta(hours=1)
+    content_type: str | None = None
+    response: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+
+class Outcome(NamedTuple, Generic[V_co]):
+    """What became of one item of a batch: ``value`` when it worked, else ``error``; unpacks as a triple."""
+
+    key: str
+    value: V_co | None
+    error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """An upload that was begun and neither completed nor aborted; it costs space until somebody aborts it."""
+
+    key: str
+    id: str
+    started: datetime
+    size: int | None = None
+
+
+class FindingLevel(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `Storage.check`: what was looked at, how it is, and what to do about it (empty when all is well)."""
+
+    name: str
+    level: FindingLevel
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class ConnectionInfo:
+    """How to open a storage again: JSON-serialisable, without secrets, equal after a round trip.
+
+    ``type`` is the registered scheme; ``config`` holds its options, where a secret is a reference
+    (``{"env": ...}`` or ``{"file": ...}``). Equality ignores what secrets resolve to: references never do.
+    """
+
+    type: str
+    config: Mapping[str, JSON] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, JSON]:
+        """``{"type": ..., "config": {...}}``."""
+        return {"type": self.type, "config": dict(self.config)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, JSON]) -> ConnectionInfo:
+        """Undo `to_json`. A document of another shape is a `ConfigError`."""
+        kind, config = document.get("type"), document.get("config")
+        if not isinstance(kind, str) or not isinstance(config, dict) or set(document) != {"type", "config"}:
+            raise ConfigError('connection info is {"type": "SCHEME", "config": {...}}')
+        return cls(kind, config)
+
+    def __hash__(self) -> int:
+        return hash((self.type, tuple(sorted(self.config))))

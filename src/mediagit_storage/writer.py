@@ -1,0 +1,219 @@
+"""Writing an object piece by piece: a bounded pipe that feeds one put in a thread of its own.
+
+The writer is not an `io.IOBase` on purpose: the garbage collector closes those, and would so publish half an object.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from types import TracebackType
+from typing import Final, Self
+
+from mediagit_storage.errors import CancelledError, ClosedError
+from mediagit_storage.scope import current_scope
+from mediagit_storage.source import IterableSource
+from mediagit_storage.types import BytesLike, ObjectInfo
+
+__all__ = ["ObjectWriter"]
+
+#: Bytes that may wait between the writer and the storage.
+_PIPE_BYTES: Final = 8 * 1024 * 1024
+#: Small writes are joined to pieces of this size.
+_PIECE_BYTES: Final = 256 * 1024
+
+
+class _Pipe:
+    """Pieces from one thread to another, at most `_PIPE_BYTES` at a time."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._complete = False
+        self._aborted = False
+        self._gone = False
+        self._changed = threading.Condition()
+
+    def send(self, piece: bytes) -> bool:
+        """Wait for room and hand over; False when the reader has gone."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._gone or self._held < _PIPE_BYTES)
+            if not self._gone:
+                self._pieces.append(piece)
+                self._held += len(piece)
+                self._changed.notify_all()
+            return not self._gone
+
+    def finish(self) -> None:
+        """Everything was sent."""
+        with self._changed:
+            self._complete = True
+            self._changed.notify_all()
+
+    def abort(self) -> None:
+        """What was sent must not be stored."""
+        with self._changed:
+            self._aborted = not self._complete
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """The reader is gone; senders need not wait."""
+        with self._changed:
+            self._gone = True
+            self._pieces.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pieces or self._complete or self._aborted)
+                if self._aborted:
+                    raise CancelledError("the writer was abandoned before close()")
+                if not self._pieces:
+                    return
+                piece = self._pieces.popleft()
+                self._held -= len(piece)
+                self._changed.notify_all()
+            yield piece
+
+
+class ObjectWriter:
+    """A binary file to write to. `close` commits; an exception in a ``with`` block, `abort`, or losing the writer
+    without closing it leaves the old object and nothing new. One thread at a time.
+    """
+
+    def __init__(self, store: Callable[[IterableSource], ObjectInfo], name: str) -> None:
+        self.name = name
+        self._pipe = _Pipe()
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self._written = 0
+        self._closed = False
+        self._info: ObjectInfo | None = None
+        self._outcome: list[ObjectInfo | BaseException] = []
+        self._thread = threading.Thread(
+            target=copy_context().run,
+            args=(_store, store, self._pipe, self._outcome),
+            name="mgs-writer",
+            daemon=True,  # an abandoned writer must not keep the interpreter alive; it commits nothing
+        )
+        self._thread.start()
+        self._finalizer = weakref.finalize(self, self._pipe.abort)
+
+    def write(self, data: BytesLike) -> int:
+        """Take in all of ``data`` and return its length. Raises what the storage raised, as soon as it is known."""
+        self._require_open()
+        piece = bytes(memoryview(data))  # a private copy; a str has no memory to view and is a TypeError
+        self._parts.append(piece)
+        self._pending += len(piece)
+        self._written += len(piece)
+        if self._pending >= _PIECE_BYTES:
+            self._hand_over()
+        return len(piece)
+
+    def flush(self) -> None:
+        """Hand over what was written so far. It becomes visible only with `close`."""
+        self._require_open()
+        self._hand_over()
+
+    def close(self) -> None:
+        """Commit: the object is complete, durable and visible when this returns. Closing again does nothing.
+
+        Raises what the put raised; nothing is stored then.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._pending:
+            self._pipe.send(b"".join(self._parts))
+        self._pipe.finish()
+        self._info = self._result()
+
+    def abort(self) -> None:
+        """Give up: nothing is stored, the old object stays."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pipe.abort()
+        self._thread.join()
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What was stored, after `close`."""
+        if self._info is None:
+            raise ValueError("the object is stored when close() has returned")
+        return self._info
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` or `abort` was called."""
+        return self._closed
+
+    @property
+    def mode(self) -> str:
+        """``wb``."""
+        return "wb"
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._written
+
+    def readable(self) -> bool:
+        """No."""
+        return False
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """No: objects are written from start to end."""
+        return False
+
+    def __enter__(self) -> Self:
+        self._require_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _hand_over(self) -> None:
+        if not self._pending:
+            return
+        current_scope().check()
+        piece = b"".join(self._parts)
+        self._parts.clear()
+        self._pending = 0
+        if not self._pipe.send(piece):
+            self._closed = True
+            self._result()
+
+    def _result(self) -> ObjectInfo:
+        self._thread.join()
+        outcome = self._outcome[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the writer is closed")
+
+
+def _store(
+    store: Callable[[IterableSource], ObjectInfo], pipe: _Pipe, outcome: list[ObjectInfo | BaseException]
+) -> None:
+    try:
+        outcome.append(store(IterableSource(iter(pipe))))
+    except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that writes
+        outcome.append(error)
+    finally:
+        pipe.leave()
