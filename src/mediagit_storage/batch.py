@@ -24,6 +24,7 @@ from mediagit_storage.backend import (
     ReadOperation,
     StorageBackend,
 )
+from mediagit_storage.errors import StorageError
 from mediagit_storage.progress import NO_TRANSFER, Transfer
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 from mediagit_storage.types import ObjectInfo
@@ -129,6 +130,8 @@ def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: Batch
             feed.complete(completion)
             yield from feed.ready()
         yield from feed.ready()
+        if feed.order:
+            raise StorageError(f"the storage's batch ended without an answer for {len(feed.order):,} items")
     finally:
         close = getattr(completions, "close", None)
         if close is not None:

@@ -43,8 +43,13 @@ class SystemClock:
 
 SYSTEM_CLOCK = SystemClock()
 
+#: The seconds since 1970 that `datetime` can hold: a file may carry any time stamp, and must not break a listing.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_800
+
 
 def utc_from_ns(nanoseconds: int) -> datetime:
-    """An aware UTC `datetime`, rounded down to its microseconds."""
+    """An aware UTC `datetime`, rounded down to its microseconds; the first or last there is, for times beyond it."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    if not _FIRST <= seconds < _LAST:
+        return datetime.min.replace(tzinfo=UTC) if seconds < 0 else datetime.max.replace(tzinfo=UTC)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)

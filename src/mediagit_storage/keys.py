@@ -45,12 +45,18 @@ def check_readable_key(key: str) -> None:
     """Refuse what cannot name any object, for calls that read, list, copy from or delete.
 
     Liberal: everything other software may have stored passes, including names of local files that are not UTF-8
-    (spelled with surrogate escapes, as `os.fsdecode` does). Raises `InvalidKeyError` for an empty key.
+    (spelled with surrogate escapes, as `os.fsdecode` does). Raises `InvalidKeyError` for an empty key and for lone
+    surrogates that stand for no byte.
     """
     if not isinstance(key, str):
         raise TypeError(f"a key is a str, not {type(key).__name__}")
     if not key:
         raise InvalidKeyError("a key must not be empty", key=key)
+    if not key.isascii():
+        try:
+            sort_key(key)
+        except UnicodeEncodeError:
+            raise InvalidKeyError("a key must be valid Unicode: this one holds a lone surrogate", key=key) from None
 
 
 def sort_key(key: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mediagit_storage.backend import Content
-from mediagit_storage.errors import ClosedError
+from mediagit_storage.errors import ClosedError, TruncatedError
 from mediagit_storage.types import ByteRange, ObjectInfo
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class ObjectReader(io.BufferedIOBase):
             self._fill()
             offset = self._position - self._block_start
             data = self._block[offset : offset + wanted]
+        if not data:
+            raise TruncatedError("the storage gave no bytes where the object has some", key=self.info.key)
         self._position += len(data)
         return data
 

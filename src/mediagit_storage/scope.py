@@ -7,6 +7,7 @@ cancelling an outer scope cancels what is inside of it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from contextvars import Context, ContextVar, copy_context
 
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import CancelledError, StorageTimeoutError
+
+_logger = logging.getLogger("mediagit_storage")
 
 __all__ = ["Scope", "context_inside", "current_scope", "inner_scope", "scope"]
 
@@ -49,7 +52,12 @@ class Scope:
             self._cancelled.set()
             callbacks = list(self._callbacks.values())
         for callback in callbacks:
-            callback()
+            _call(callback)
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing can end this scope: no deadline, and nobody to cancel it. Then there is nothing to watch."""
+        return False
 
     @property
     def cancelled(self) -> bool:
@@ -73,13 +81,15 @@ class Scope:
         wait = seconds if left is None else min(seconds, left)
         woken = threading.Event()
         with self.on_cancel(woken.set):
-            if not self.cancelled:
-                woken.wait(wait)
+            woken.wait(wait)
         self.check()
 
     @contextmanager
     def on_cancel(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call ``callback`` (from the cancelling thread) when this or an outer scope is cancelled while inside."""
+        """Call ``callback`` (from the cancelling thread) when this or an outer scope is cancelled while inside.
+
+        At once where that has happened already. It may be called twice; what it raises is logged and goes no further.
+        """
         scopes: list[Scope] = []
         link: Scope | None = self
         while link is not None:
@@ -89,6 +99,8 @@ class Scope:
         for each in scopes:
             with each._lock:
                 each._callbacks[token] = callback
+        if self.cancelled:
+            _call(callback)
         try:
             yield
         finally:
@@ -97,8 +109,28 @@ class Scope:
                     each._callbacks.pop(token, None)
 
 
-#: The scope outside of every scope: it never ends, so implementers need no None check.
-_UNBOUNDED = Scope()
+def _call(callback: Callable[[], None]) -> None:
+    """One failing callback must not keep the others from stopping their transfers."""
+    try:
+        callback()
+    except Exception:
+        _logger.exception("a cancel callback failed")
+
+
+class _Unbounded(Scope):
+    """The scope outside of every scope: it never ends, so implementers need no None check."""
+
+    @property
+    def endless(self) -> bool:
+        """Always."""
+        return True
+
+    def cancel(self) -> None:
+        """Refused: it would stop everything in this process, for ever."""
+        raise RuntimeError("there is no scope around this call; cancel one made by scope()")
+
+
+_UNBOUNDED = _Unbounded()
 _current: ContextVar[Scope] = ContextVar("mediagit_storage_scope", default=_UNBOUNDED)
 
 

@@ -109,7 +109,7 @@ def resolve_secret(value: SecretValue, environ: Mapping[str, str] | None = None)
         if not text:
             raise ConfigError(f"the environment variable {value.env} is not set or empty; it should hold the secret")
         return Secret(text)
-    path = Path(str(value.file)).expanduser()
+    path = Path(os.path.expanduser(str(value.file)))  # noqa: PTH111  # Path fails where there is no such user
     try:
         text = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:

@@ -58,8 +58,7 @@ class BytesSource(Source):
     rewindable = True
 
     def __init__(self, data: BytesLike) -> None:
-        # A view of items wider than a byte would make len() lie.
-        self._data = memoryview(data).cast("B") if isinstance(data, memoryview) and data.nbytes != len(data) else data
+        self._data = _flat(data)
         self.size = len(self._data)
 
     def chunks(self) -> Iterator[BytesLike]:
@@ -102,11 +101,13 @@ class FileSource(Source):
 
     def descriptor(self) -> int | None:
         """The operating system's descriptor of a plain file on disk, else None."""
-        if self._start is None or not isinstance(self._file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+        # A buffer may also lie over a member of an archive or over memory.
+        raw = self._file.raw if isinstance(self._file, io.BufferedReader | io.BufferedRandom) else self._file
+        if self._start is None or not isinstance(raw, io.FileIO):
             return None
         if isinstance(self._file, io.BufferedRandom):
             self._file.flush()
-        return self._file.fileno()
+        return raw.fileno()
 
     @property
     def start(self) -> int | None:
@@ -139,7 +140,7 @@ class IterableSource(Source):
         for piece in self._pieces:
             if not isinstance(piece, bytes | bytearray | memoryview):
                 raise TypeError(f"a source yields bytes-like pieces, not {type(piece).__name__}")
-            yield piece.cast("B") if isinstance(piece, memoryview) and piece.nbytes != len(piece) else piece
+            yield _flat(piece)
 
 
 def as_source(data: SourceData) -> Source:
@@ -161,6 +162,16 @@ def as_source(data: SourceData) -> Source:
     raise TypeError(f"data is bytes-like, a binary file or an iterable of bytes-like, not {type(data).__name__}")
 
 
+def _flat(data: BytesLike) -> BytesLike:
+    """The same bytes in a row, one an item: len() of a view counts items, and nothing can be written from one with gaps."""
+    if not isinstance(data, memoryview) or (data.format == "B" and data.ndim == 1 and data.c_contiguous):
+        return data
+    try:
+        return data.cast("B")
+    except TypeError:
+        return data.tobytes()
+
+
 def _position(file: BinaryFile) -> int | None:
     try:
         return int(file.tell()) if file.seekable() else None  # type: ignore[attr-defined]  # absent: caught below
@@ -171,6 +182,10 @@ def _position(file: BinaryFile) -> int | None:
 def _remaining(file: BinaryFile, start: int | None) -> int | None:
     if start is None:
         return None
-    end = int(file.seek(0, os.SEEK_END))  # type: ignore[attr-defined]  # a position means that it can seek
+    try:
+        end = int(file.seek(0, os.SEEK_END))  # type: ignore[attr-defined]  # a position means that it can seek
+    except OSError:
+        # Files that the kernel makes up as they are read have a position and no end.
+        return None
     file.seek(start)  # type: ignore[attr-defined]
     return max(0, end - start)

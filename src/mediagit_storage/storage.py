@@ -32,6 +32,7 @@ from mediagit_storage.errors import (
     BucketNotFoundError,
     ClosedError,
     ConfigError,
+    InvalidKeyError,
     NotFoundError,
     StorageError,
     UnavailableError,
@@ -161,8 +162,9 @@ class Storage:
         ``b""``. Raises `NotFoundError`; `PreconditionError` when the ETag is not ``if_match``; `NotModifiedError` when
         it is ``if_none_match``; `IntegrityError` rather than short or wrong bytes.
         """
-        options = self._read_options(ByteRange(offset, length, suffix), version, if_match, if_none_match)
-        return self._read(key, options).data
+        with self._explain("get", key):
+            options = self._read_options(ByteRange(offset, length, suffix), version, if_match, if_none_match)
+            return self._read(key, options).data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]], *, version: str | None = None) -> Sequence[bytes]:
         """The parts ``(offset, length)`` of one version of an object, in the order given.
@@ -170,23 +172,18 @@ class Storage:
         They may overlap, repeat and be empty; each follows the rules of `get`. Parts that lie close together are
         fetched in one request. Raises like `get`, for the whole call.
         """
-        for offset, length in ranges:
-            check_range(ByteRange(offset, length))
-        if not ranges:
-            self.stat(key, version=version)
-            return []
-        results = [b""] * len(ranges)
-        info = self.stat(key, version=version)
-        size = info.size or 0
         with self._explain("get", key):
-            spans = [resolve_range(ByteRange(offset, length), size) for offset, length in ranges]
-        pinned = info.etag if self.capabilities.read_conditions else None
-        for joined in coalesce(spans, _COALESCE_GAP, _COALESCE_LIMIT):
-            part = ByteRange(joined.offset, joined.length)
-            data = self._read(key, ReadOptions(part, info.version or version, pinned)).data
-            for index, start, length in joined.parts:
-                results[index] = data[start : start + length]
-        return results
+            for offset, length in ranges:
+                check_range(ByteRange(offset, length))
+            info = self.stat(key, version=version)
+            spans = [resolve_range(ByteRange(offset, length), info.size or 0) for offset, length in ranges]
+            results = [b""] * len(spans)
+            read = self._reader_of(key, info, version)
+            for joined in coalesce(spans, _COALESCE_GAP, _COALESCE_LIMIT):
+                data = read(ByteRange(joined.offset, joined.length)).data
+                for index, start, length in joined.parts:
+                    results[index] = data[start : start + length]
+            return results
 
     def stream(
         self,
@@ -204,10 +201,10 @@ class Storage:
         All pieces are of one version of the object, whatever is written meanwhile. What is missing or refused raises
         here. A slow reader slows the storage down instead of filling memory.
         """
-        options = self._read_options(ByteRange(offset, length, suffix), version, if_match, if_none_match)
-        check_readable_key(key)
         with self._explain("get", key):
-            return ObjectStream(self._ready().stream(key, options), self._explain("get", key))
+            options = self._read_options(ByteRange(offset, length, suffix), version, if_match, if_none_match)
+            check_readable_key(key)
+            return ObjectStream(self._start().stream(key, options), self._explain("get", key))
 
     @overload
     def open(self, key: str, mode: Literal["rb"] = "rb", *, version: str | None = None) -> ObjectReader: ...
@@ -240,21 +237,28 @@ class Storage:
         leaves the old object and nothing new. Attributes and conditions are those of `put`.
         """
         if mode == "rb":
-            return self._open_reader(key, version)
+            info = self.stat(key, version=version)
+            return ObjectReader(self._reader_of(key, info, version), info, info.size or 0)
         if mode != "wb":
             raise ValueError(f"mode is 'rb' or 'wb', not {mode!r}: objects are bytes, and written whole")
-        options = _put_options(attributes, if_absent=if_absent, if_match=if_match)
-        self._ready()
         with self._explain("put", key):
-            check_key(key, self._keys)
+            options = _put_options(attributes, if_absent=if_absent, if_match=if_match)
+            self._start()
+            self._check_written_key(key)
             self._refuse_put(options)
-        return ObjectWriter(lambda source: self._put(key, source, options, None), key)
+
+        def store(source: Source) -> ObjectInfo:
+            with self._explain("put", key):
+                return self._put(key, source, options, None)
+
+        return ObjectWriter(store, key)
 
     def stat(self, key: str, *, version: str | None = None) -> ObjectInfo:
         """Everything about one object, its attributes included. One request. Raises `NotFoundError`."""
         check_readable_key(key)
         with self._explain("stat", key):
-            return self._ready().stat(key, version)
+            self._require_versions(version)
+            return self._start().stat(key, version)
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object. False only for a proven absence: everything else raises. One request."""
@@ -289,15 +293,16 @@ class Storage:
         (`IntegrityError`). What the backend cannot keep or promise is an `UnsupportedError` before anything is sent.
         A plain put may be retried and may then overwrite a writer that came between; who minds uses a condition.
         """
-        options = _put_options(
-            attributes,
-            if_absent=if_absent,
-            if_match=if_match,
-            checksum=checksum,
-            retention=retention,
-            legal_hold=legal_hold,
-        )
-        return self._put(key, as_source(data), options, size)
+        with self._explain("put", key):
+            options = _put_options(
+                attributes,
+                if_absent=if_absent,
+                if_match=if_match,
+                checksum=checksum,
+                retention=retention,
+                legal_hold=legal_hold,
+            )
+            return self._put(key, as_source(data), options, size)
 
     def upload(
         self,
@@ -307,14 +312,16 @@ class Storage:
         attributes: Attributes | None = None,
         if_absent: bool = False,
         if_match: str | None = None,
+        checksum: Checksum | None = None,
     ) -> ObjectInfo:
         """Store a local file. Like `put`; the content type is guessed from ``key`` unless given.
 
         A file that changes while it is read is an `IntegrityError`, and nothing is stored. Trouble with the file itself
         is the operating system's own error (`FileNotFoundError`, `PermissionError`).
         """
-        options = _put_options(self._with_content_type(key, attributes), if_absent=if_absent, if_match=if_match)
-        with Path(path).open("rb", buffering=0) as file:
+        with self._explain("put", key), Path(path).open("rb", buffering=0) as file:
+            described = self._with_content_type(key, attributes)
+            options = _put_options(described, if_absent=if_absent, if_match=if_match, checksum=checksum)
             return self._put(key, LocalFileSource(file), options, None)
 
     def download(
@@ -354,9 +361,10 @@ class Storage:
         """
         check_readable_key(source)
         with self._explain("copy", source):
-            backend = self._ready()
-            check_key(target, self._keys)
+            backend = self._start()
+            self._check_written_key(target)
             self._refuse_attributes(attributes)
+            self._require_versions(version)
             capabilities = backend.capabilities
             if if_absent and not (capabilities.copy_if_absent if capabilities.server_copy else capabilities.if_absent):
                 raise UnsupportedError("this storage has no create-only copies")
@@ -378,8 +386,8 @@ class Storage:
         if source == target:
             return self.stat(source)
         with self._explain("rename", source):
-            backend = self._ready()
-            check_key(target, self._keys)
+            backend = self._start()
+            self._check_written_key(target)
             if if_absent and not backend.capabilities.copy_if_absent:
                 raise UnsupportedError("this storage has no create-only renames")
             if backend.capabilities.server_rename:
@@ -396,9 +404,10 @@ class Storage:
         check_readable_key(key)
         options = DeleteOptions(version, if_match, missing_ok)
         with self._explain("delete", key):
-            if if_match is not None and not self.capabilities.delete_if_match:
-                raise UnsupportedError("this storage has no conditional deletes")
-            self._ready().delete(key, options)
+            self._require_versions(version)
+            if if_match is not None:
+                self._require(self.capabilities.delete_if_match, "this storage has no conditional deletes")
+            self._start().delete(key, options)
 
     # ---- listing
 
@@ -413,13 +422,16 @@ class Storage:
         if versions and not self.capabilities.versions:
             raise UnsupportedError("this storage keeps no versions", operation="list")
         _check_prefix(prefix)
-        return self._listing(self._ready().list(prefix, ListOptions(start_after, versions, exact)), prefix)
+        options = ListOptions(start_after, versions, exact)
+        with self._explain("list", prefix):
+            return self._listing(self._start().list(prefix, options), "list", prefix)
 
     def list_dir(self, prefix: str = "", *, start_after: str | None = None, exact: bool = False) -> Iterator[Entry]:
         """One level: objects, and a `Folder` for each group of keys that share their next segment, sorted together."""
         _check_prefix(prefix)
         options = ListOptions(start_after, versions=False, exact=exact)
-        return self._listing(self._ready().list_dir(prefix, options), prefix)
+        with self._explain("list", prefix):
+            return self._listing(self._start().list_dir(prefix, options), "list", prefix)
 
     def list_consistent(self, prefix: str = "", *, max_attempts: int = 5) -> Sequence[ObjectInfo]:
         """A listing that came out twice in a row: the same keys, sizes and times. In memory, whole.
@@ -494,7 +506,7 @@ class Storage:
         with self._explain("presign", key):
             backend = self._ready()
             if method == "PUT":
-                check_key(key, self._keys)
+                self._check_written_key(key)
             check_readable_key(key)
             if method not in backend.capabilities.presign:
                 raise UnsupportedError(f"this storage makes no presigned URLs for {method}")
@@ -505,19 +517,20 @@ class Storage:
 
     def pending_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
         """Uploads under ``prefix`` that were begun and not ended; they cost space until they are aborted."""
-        self._require(self.capabilities.pending_uploads, "pending_uploads", "this storage lists no unfinished uploads")
-        return self._listing(self._ready().pending_uploads(prefix), prefix)
+        self._require(self.capabilities.pending_uploads, "this storage lists no unfinished uploads")
+        with self._explain("pending_uploads", prefix):
+            return self._listing(self._start().pending_uploads(prefix), "pending_uploads", prefix)
 
     def abort_upload(self, upload: PendingUpload) -> None:
         """Abort one of `pending_uploads` and free its space. Idempotent."""
-        self._require(self.capabilities.pending_uploads, "abort_upload", "this storage aborts no uploads")
+        self._require(self.capabilities.pending_uploads, "this storage aborts no uploads")
         with self._explain("abort_upload", upload.key):
-            self._ready().abort_upload(upload)
+            self._start().abort_upload(upload)
 
     def create(self, *, versioning: bool | None = None) -> None:
         """Make the bucket, container or root folder. One that exists is fine. ``versioning`` switches versions."""
         with self._explain("create", None):
-            self._ready().create(versioning=versioning)
+            self._start().create(versioning=versioning)
 
     def check(self, *, write: bool = True) -> Sequence[Finding]:
         """Try it: list, write, read, delete one small object, compare clocks, and ask the backend about its health.
@@ -583,12 +596,28 @@ class Storage:
             raise ClosedError("the storage is closed")
         return self._backend
 
+    def _start(self) -> StorageBackend:
+        """The backend for one operation: not when the storage is closed, nor when the scope has ended."""
+        current_scope().check()
+        return self._ready()
+
+    def _check_written_key(self, key: str) -> None:
+        check_key(key, self._keys)
+        longest = self.capabilities.max_key_bytes
+        # No character has more than four bytes: most keys need not be encoded to know that they fit.
+        if len(key) * 4 > longest and len(key.encode("utf-8")) > longest:
+            raise InvalidKeyError(f"a key may have at most {longest:,} bytes of UTF-8 in this storage", key=key)
+
     def _explain(self, operation: str, key: str | None) -> _Explain:
         return _Explain(operation, key, self._backend)
 
-    def _require(self, capability: object, operation: str, message: str) -> None:
+    def _require(self, capability: object, message: str) -> None:
         if not capability:
-            raise UnsupportedError(message, operation=operation, store=self._backend.description)
+            raise UnsupportedError(message, store=self._backend.description)
+
+    def _require_versions(self, version: str | None) -> None:
+        if version is not None:
+            self._require(self.capabilities.versions, "this storage keeps no versions")
 
     def _read_options(
         self, wanted: ByteRange, version: str | None, if_match: str | None, if_none_match: str | None
@@ -599,66 +628,62 @@ class Storage:
         check_range(wanted)
         if not plain:
             capabilities = self.capabilities
-            if version is not None:
-                self._require(capabilities.versions, "get", "this storage keeps no versions")
+            self._require_versions(version)
             if if_match is not None or if_none_match is not None:
-                self._require(capabilities.read_conditions, "get", "this storage has no conditional reads")
+                self._require(capabilities.read_conditions, "this storage has no conditional reads")
         return ReadOptions(wanted, version, if_match, if_none_match)
 
     def _read(self, key: str, options: ReadOptions) -> Content:
         check_readable_key(key)
-        backend = self._ready()
-        current_scope().check()
-        with self._explain("get", key):
-            if current_progress() is None:
-                return backend.read(key, options)
-            with transfer(f"get {key}", None) as report:
-                content = backend.read(key, options)
-                report.finish(len(content.data))
-                return content
+        backend = self._start()
+        if current_progress() is None:
+            return backend.read(key, options)
+        with transfer(f"get {key}", None) as report:
+            content = backend.read(key, options)
+            report.finish(len(content.data))
+            return content
 
-    def _open_reader(self, key: str, version: str | None) -> ObjectReader:
-        info = self.stat(key, version=version)
+    def _reader_of(self, key: str, info: ObjectInfo, version: str | None) -> Callable[[ByteRange], Content]:
+        """Reads ranges of the very object that ``info`` tells of: never parts of two versions."""
         pinned = info.etag if self.capabilities.read_conditions else None
         exact_version = info.version if version is not None else None
 
         def read(wanted: ByteRange) -> Content:
-            return self._read(key, ReadOptions(wanted, exact_version, pinned))
+            with self._explain("get", key):
+                return self._read(key, ReadOptions(wanted, exact_version, pinned))
 
-        return ObjectReader(read, info, info.size or 0)
+        return read
 
     def _put(self, key: str, source: Source, options: PutOptions, size: int | None) -> ObjectInfo:
-        backend = self._ready()
-        with self._explain("put", key):
-            check_key(key, self._keys)
-            current_scope().check()
-            if options is not _PLAIN_PUT:
-                self._refuse_put(options)
-            data = source.buffer()
+        backend = self._start()
+        self._check_written_key(key)
+        if options is not _PLAIN_PUT:
+            self._refuse_put(options)
+        data = source.buffer()
+        if data is not None:
+            check_buffer(data, size=size, checksum=options.checksum)
+            if current_progress() is None:
+                return backend.put(key, source, options)
+        with transfer(f"put {key}", size if size is not None else source.size) as report:
             if data is not None:
-                check_buffer(data, size=size, checksum=options.checksum)
-                if current_progress() is None:
-                    return backend.put(key, source, options)
-            with transfer(f"put {key}", size if size is not None else source.size) as report:
-                if data is not None:
-                    return backend.put(key, source, options)
-                checked = CheckedSource(source, size=size, checksum=options.checksum, progress=report)
-                return backend.put(key, checked, options)
+                return backend.put(key, source, options)
+            checked = CheckedSource(source, size=size, checksum=options.checksum, progress=report)
+            return backend.put(key, checked, options)
 
     def _refuse_put(self, options: PutOptions) -> None:
         capabilities = self.capabilities
         if options.if_absent:
-            self._require(capabilities.if_absent, "put", "this storage has no create-only writes")
+            self._require(capabilities.if_absent, "this storage has no create-only writes")
         if options.if_match is not None:
-            self._require(capabilities.if_match, "put", "this storage has no conditional writes")
+            self._require(capabilities.if_match, "this storage has no conditional writes")
         if options.retention is not None or options.legal_hold:
-            self._require(capabilities.retention, "put", "this storage has no retention and no legal holds")
+            self._require(capabilities.retention, "this storage has no retention and no legal holds")
         self._refuse_attributes(options.attributes)
 
     def _refuse_attributes(self, attributes: Attributes | None) -> None:
         if attributes is not None:
             missing = attributes.named() - self.capabilities.attributes
-            self._require(not missing, "put", f"this storage does not keep {', '.join(sorted(missing))}")
+            self._require(not missing, f"this storage does not keep {', '.join(sorted(missing))}")
 
     def _with_content_type(self, key: str, attributes: Attributes | None) -> Attributes | None:
         given = attributes or Attributes()
@@ -667,9 +692,13 @@ class Storage:
         guessed, _ = mimetypes.guess_type(key, strict=False)
         return attributes if guessed is None else replace(given, content_type=guessed)
 
-    def _listing(self, entries: Iterator[T], prefix: str) -> Iterator[T]:
-        with self._explain("list", prefix):
-            yield from entries
+    def _listing(self, entries: Iterator[T], operation: str, prefix: str) -> Iterator[T]:
+        scope = current_scope()
+        with self._explain(operation, prefix):
+            for entry in entries:
+                scope.check()
+                yield entry
+            scope.check()
 
     def _plan(self, key: str, operation: ReadOperation | StatOperation | DeleteOperation) -> Planned:
         try:
@@ -683,7 +712,7 @@ class Storage:
 
     def _plan_put(self, key: str, data: SourceData, options: PutOptions) -> Planned:
         try:
-            check_key(key, self._keys)
+            self._check_written_key(key)
             source = as_source(data)
         except (StorageError, TypeError) as error:
             return Planned(key, error)
@@ -696,19 +725,21 @@ class Storage:
     def _outcomes(
         self, operation: str, planned: Iterator[Planned], limits: BatchLimits, value: Callable[[Result], T]
     ) -> Generator[Outcome[T], None, None]:
-        backend = self._ready()
-        scope = current_scope()
-        for result in run_batch(backend, planned, limits):
+        with self._explain(operation, None):
+            backend = self._ready()
+            scope = current_scope()
             scope.check()
-            (key, _, progress), _, error = result
-            if error is None:
-                progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
-                yield Outcome(key, value(result), None)
-                continue
-            progress.fail()
-            if isinstance(error, StorageError):
-                error.with_context(operation=operation, key=key, store=backend.description)
-            yield Outcome(key, None, error)
+            for result in run_batch(backend, planned, limits):
+                scope.check()
+                (key, _, progress), _, error = result
+                if error is None:
+                    progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
+                    yield Outcome(key, value(result), None)
+                    continue
+                progress.fail()
+                if isinstance(error, StorageError):
+                    error.with_context(operation=operation, key=key, store=backend.description)
+                yield Outcome(key, None, error)
 
 
 def _put_options(

@@ -248,10 +248,11 @@ class ConnectionInfo:
         return {"type": self.type, "config": dict(self.config)}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, JSON]) -> ConnectionInfo:
+    def from_json(cls, document: Mapping[str, JSON] | JSON) -> ConnectionInfo:
         """Undo `to_json`. A document of another shape is a `ConfigError`."""
-        kind, config = document.get("type"), document.get("config")
-        if not isinstance(kind, str) or not isinstance(config, dict) or set(document) != {"type", "config"}:
+        fields = dict(document) if isinstance(document, Mapping) else {}
+        kind, config = fields.get("type"), fields.get("config")
+        if not isinstance(kind, str) or not isinstance(config, dict) or set(fields) != {"type", "config"}:
             raise ConfigError('connection info is {"type": "SCHEME", "config": {...}}')
         return cls(kind, config)
 

@@ -35,6 +35,7 @@ from mediagit_storage.errors import (
     NotModifiedError,
     PermissionDeniedError,
     PreconditionError,
+    UnsupportedError,
 )
 from mediagit_storage.ranges import Span, resolve_range
 from mediagit_storage.scope import current_scope
@@ -241,14 +242,18 @@ class MemoryBackend(StorageBackend):
                 if not options.missing_ok:
                     raise NotFoundError("no such object")
                 return
-            if options.version is None and self._versioning:
-                self._append(key, _Version(b"", self._now(), "", secrets.token_hex(8), deleted=True))
+            if options.version is None and (self._versioning or any(each.version for each in versions)):
+                # Also where versioning was switched off: the versions of before stay, and must not come back.
+                name = secrets.token_hex(8) if self._versioning else None
+                self._append(key, _Version(b"", self._now(), "", name, deleted=True))
                 return
             self._refuse_protected(found)
             self._drop(key, found)
 
     def connection_info(self) -> ConnectionInfo:
-        """The name; it leads back to the same objects only in this process."""
+        """The name; it leads back to the same objects only in this process. Without a name nothing does."""
+        if not self._name:
+            raise UnsupportedError("a memory storage without a name cannot be opened again; use MemoryBackend.named")
         return ConnectionInfo("memory", {"name": self._name})
 
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
@@ -409,6 +414,7 @@ class MemoryBackend(StorageBackend):
     def _page(
         self, prefix: str, after: str, *, inclusive: bool, limit: int = _PAGE
     ) -> Sequence[tuple[str, Sequence[_Version]]]:
+        current_scope().check()
         with self._lock:
             self._require_bucket()
             begin = (bisect_left if inclusive else bisect_right)(self._sorted, after)

@@ -1,0 +1,140 @@
+"""`Layer`: a backend over a backend that changes nothing. A layer overrides what it changes and forwards the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, TypeVar
+
+from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
+from mediagit_storage.capabilities import Capabilities
+from mediagit_storage.settings import export_config
+from mediagit_storage.source import Source
+from mediagit_storage.types import (
+    JSON,
+    ConnectionInfo,
+    CopyOptions,
+    DeleteOptions,
+    Entry,
+    Finding,
+    ListOptions,
+    ObjectInfo,
+    PendingUpload,
+    PresignOptions,
+    PutOptions,
+    ReadOptions,
+)
+
+__all__ = ["Layer", "closing_with"]
+
+T = TypeVar("T")
+
+
+class Layer(StorageBackend):
+    """Forwards every method and property to ``inner``, unchanged; ``config`` is the layer's own configuration.
+
+    `connection_info` is the inner one with this layer put first in its list ``layers``: the outermost comes first.
+    """
+
+    layer_name: ClassVar[str]
+
+    def __init__(self, inner: StorageBackend, config: object) -> None:
+        self.inner = inner
+        self.config = config
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the inner storage can do."""
+        return self.inner.capabilities
+
+    @property
+    def description(self) -> str:
+        """Where the inner storage is."""
+        return self.inner.description
+
+    def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
+        """Forwarded."""
+        return self.inner.put(key, source, options)
+
+    def read(self, key: str, options: ReadOptions) -> Content:
+        """Forwarded."""
+        return self.inner.read(key, options)
+
+    def stream(self, key: str, options: ReadOptions) -> Body:
+        """Forwarded."""
+        return self.inner.stream(key, options)
+
+    def stat(self, key: str, version: str | None = None) -> ObjectInfo:
+        """Forwarded."""
+        return self.inner.stat(key, version)
+
+    def list(self, prefix: str, options: ListOptions) -> Iterator[ObjectInfo]:
+        """Forwarded."""
+        return self.inner.list(prefix, options)
+
+    def list_dir(self, prefix: str, options: ListOptions) -> Iterator[Entry]:
+        """Forwarded."""
+        return self.inner.list_dir(prefix, options)
+
+    def delete(self, key: str, options: DeleteOptions) -> None:
+        """Forwarded."""
+        self.inner.delete(key, options)
+
+    def connection_info(self) -> ConnectionInfo:
+        """The inner one, led in ``layers`` by this layer and its options."""
+        info = self.inner.connection_info()
+        inner = info.config.get("layers")
+        own: dict[str, JSON] = {"layer": self.layer_name, **export_config(self.config)}
+        return ConnectionInfo(info.type, {**info.config, "layers": [own, *(inner if isinstance(inner, list) else [])]})
+
+    def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
+        """Forwarded."""
+        return self.inner.copy(source, target, options)
+
+    def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:
+        """Forwarded."""
+        return self.inner.rename(source, target, if_absent=if_absent)
+
+    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
+        """Forwarded."""
+        return self.inner.batch(operations, limits)
+
+    def presign(self, key: str, options: PresignOptions) -> str:
+        """Forwarded."""
+        return self.inner.presign(key, options)
+
+    def create(self, *, versioning: bool | None = None) -> None:
+        """Forwarded."""
+        self.inner.create(versioning=versioning)
+
+    def pending_uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """Forwarded."""
+        return self.inner.pending_uploads(prefix)
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """Forwarded."""
+        self.inner.abort_upload(upload)
+
+    def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
+        """Forwarded."""
+        return self.inner.replace_head(key, head, old_length, if_match=if_match)
+
+    def check(self) -> Iterable[Finding]:
+        """Forwarded."""
+        return self.inner.check()
+
+    def close(self) -> None:
+        """Close the inner storage."""
+        self.inner.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self.inner!r}>"
+
+
+def closing_with(inner: Iterator[T], mapped: Iterator[T]) -> Iterator[T]:
+    """``mapped``, which draws from ``inner``: when it is closed or fails, ``inner`` is closed at once as well."""
+    try:
+        yield from mapped
+    finally:
+        close = getattr(inner, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,190 @@
+"""Changing the profiles file: whole tables are added, removed or renamed in its text, and all else stays as it was.
+
+Every change is checked by reading the new text: unless it holds exactly the profiles that were meant, nothing is
+written and the error says to edit the file by hand. The file is replaced in one step, readable by its owner only, under
+a lock that keeps two such changes apart.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from mediagit_storage.config import Profile, check_profile_name, load_profiles, parse_profiles, profiles_path
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.types import JSON
+
+__all__ = ["add_profile", "remove_profile", "rename_profile"]
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_HEADER: Final = re.compile(
+    r"""^[ \t]*(?P<open>\[\[?)[ \t]*(?P<name>[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')(?P<rest>[ \t]*[.\]].*)$""",
+    re.MULTILINE,
+)
+
+
+def add_profile(profile: Profile, path: Path | None = None) -> Path:
+    """Add a profile at the end of the file, making file and folder where they are missing; the file's path.
+
+    A name that is taken, or cannot be one, is a `ConfigError`.
+    """
+    check_profile_name(profile.name)
+
+    def add(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
+        if profile.name in found:
+            raise ConfigError(f"there is a profile {profile.name!r} already")
+        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+        return text + gap + _toml(profile), {**found, profile.name: profile}
+
+    return _change(path, add)
+
+
+def remove_profile(name: str, path: Path | None = None) -> Path:
+    """Take a profile out of the file, with the comments inside of it; the file's path."""
+
+    def remove(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
+        kept = "".join(section for owner, section in _sections(text) if owner != name)
+        return kept, {each: profile for each, profile in found.items() if each != name}
+
+    return _change(path, remove, name)
+
+
+def rename_profile(name: str, new: str, path: Path | None = None) -> Path:
+    """Give a profile another name, in its place in the file; the file's path. A name that is taken is a `ConfigError`."""
+    check_profile_name(new)
+
+    def rename(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
+        if new in found:
+            raise ConfigError(f"there is a profile {new!r} already")
+        renamed = _HEADER.sub(
+            lambda header: (
+                f"{header['open']}{_key(new)}{header['rest']}" if _plain(header["name"]) == name else header[0]
+            ),
+            text,
+        )
+        moved = found[name]
+        others = {each: profile for each, profile in found.items() if each != name}
+        return renamed, {**others, new: Profile(new, moved.url, moved.options, moved.layers)}
+
+    return _change(path, rename, name)
+
+
+_Edit = Callable[[str, dict[str, Profile]], tuple[str, dict[str, Profile]]]
+
+
+def _change(path: Path | None, edit: _Edit, existing: str | None = None) -> Path:
+    # The file itself, where a link stands for it: links into a folder of dot files stay links.
+    place = (profiles_path() if path is None else path).resolve()
+    if existing is not None:
+        load_profiles(place).get(existing)
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(place):
+            profiles = load_profiles(place)
+            if existing is not None:
+                profiles.get(existing)
+            text = place.read_text(encoding="utf-8") if place.exists() else ""
+            changed, expected = edit(text, dict(profiles.by_name))
+            _check_edit(changed, expected, place)
+            _replace(place, changed)
+    except OSError as error:
+        raise ConfigError(f"the profiles file {place} cannot be changed: {error.strerror}") from None
+    return place
+
+
+def _check_edit(changed: str, expected: Mapping[str, Profile], place: Path) -> None:
+    try:
+        changed.encode("utf-8")
+        same = parse_profiles(changed, place) == expected
+    except (ConfigError, UnicodeEncodeError):
+        same = False
+    if not same:
+        raise ConfigError(f"{place} is written in a way that is not changed safely here; please edit it by hand")
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    descriptor = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(place: Path, text: str) -> None:
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(place)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _sections(text: str) -> Iterator[tuple[str | None, str]]:
+    """The text in pieces, each a table with the profile it belongs to; the comment right above a table is part of it."""
+    owner: str | None = None
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        header = _HEADER.match(line)
+        if header is None:
+            lines.append(line)
+            continue
+        end = len(lines)
+        while end and lines[end - 1].lstrip().startswith("#"):
+            end -= 1
+        yield owner, "".join(lines[:end])
+        owner, lines = _plain(header["name"]), [*lines[end:], line]
+    yield owner, "".join(lines)
+
+
+def _plain(name: str) -> str:
+    return name[1:-1] if name[0] in "\"'" else name
+
+
+def _toml(profile: Profile) -> str:
+    lines = [f"[{_key(profile.name)}]", f"url = {_value(profile.url)}"]
+    lines += [f"{_key(option)} = {_value(value)}" for option, value in profile.options.items()]
+    for layer in profile.layers:
+        lines.append(f"[[{_key(profile.name)}.layers]]")
+        lines += [f"{_key(option)} = {_value(value)}" for option, value in layer.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _text(name)
+
+
+def _value(value: JSON) -> str:
+    if value is None:
+        raise ConfigError("a profile cannot hold an option without a value; leave the option out")
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+def _text(text: str) -> str:
+    # A JSON string is a TOML string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
