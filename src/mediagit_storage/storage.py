@@ -34,6 +34,7 @@ from mediagit_storage.errors import (
     ConfigError,
     InvalidKeyError,
     NotFoundError,
+    PreconditionError,
     StorageError,
     UnavailableError,
     UnsupportedError,
@@ -46,7 +47,7 @@ from mediagit_storage.progress import NO_TRANSFER, Transfer, current_progress, t
 from mediagit_storage.ranges import check_range, coalesce, resolve_range
 from mediagit_storage.reader import ObjectReader
 from mediagit_storage.scope import current_scope
-from mediagit_storage.source import Source, SourceData, as_source
+from mediagit_storage.source import IterableSource, Source, SourceData, as_source
 from mediagit_storage.transfer import Durability, LocalFileSource, replacing_file
 from mediagit_storage.types import (
     Attributes,
@@ -361,21 +362,10 @@ class Storage:
         """
         check_readable_key(source)
         with self._explain("copy", source):
-            backend = self._start()
-            self._check_written_key(target)
-            self._refuse_attributes(attributes)
+            checked = None if attributes is None else checked_attributes(attributes)
+            self._refuse_attributes(checked)
             self._require_versions(version)
-            capabilities = backend.capabilities
-            if if_absent and not (capabilities.copy_if_absent if capabilities.server_copy else capabilities.if_absent):
-                raise UnsupportedError("this storage has no create-only copies")
-            if capabilities.server_copy:
-                checked = None if attributes is None else checked_attributes(attributes)
-                return backend.copy(source, target, CopyOptions(checked, if_absent, version))
-            info = backend.stat(source, version)
-        pinned = info.etag if capabilities.read_conditions else None
-        with self.stream(source, version=version, if_match=pinned) as stream:
-            kept = info.attributes if attributes is None else attributes
-            return self.put(target, iter(stream), attributes=kept, if_absent=if_absent, size=info.size)
+            return self._copy(source, target, CopyOptions(checked, if_absent, version))
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:
         """Move an object within this storage: atomically where the backend can, else copy and then delete.
@@ -388,14 +378,17 @@ class Storage:
         with self._explain("rename", source):
             backend = self._start()
             self._check_written_key(target)
-            if if_absent and not backend.capabilities.copy_if_absent:
-                raise UnsupportedError("this storage has no create-only renames")
-            if backend.capabilities.server_rename:
+            self._refuse_create_only_copy(if_absent=if_absent)
+            capabilities = backend.capabilities
+            if capabilities.server_rename:
                 return backend.rename(source, target, if_absent=if_absent)
-        before = self.stat(source)
-        info = self.copy(source, target, if_absent=if_absent)
-        self.delete(source, if_match=before.etag if backend.capabilities.delete_if_match else None)
-        return info
+            before = backend.stat(source)
+            info = self._copy(source, target, CopyOptions(if_absent=if_absent))
+            if not capabilities.delete_if_match and backend.stat(source).etag != before.etag:
+                raise PreconditionError("the object was written to while it was moved; it stays, beside its copy")
+            pinned = before.etag if capabilities.delete_if_match else None
+            backend.delete(source, DeleteOptions(if_match=pinned))
+            return info
 
     def delete(
         self, key: str, *, version: str | None = None, if_match: str | None = None, missing_ok: bool = True
@@ -419,11 +412,10 @@ class Storage:
         ``start_after`` begins behind that key, whether it exists or not. ``versions`` lists all of them, the newest of a
         key first. ``exact`` resolves sizes that only the objects themselves know (through compress and encrypt).
         """
-        if versions and not self.capabilities.versions:
-            raise UnsupportedError("this storage keeps no versions", operation="list")
         _check_prefix(prefix)
         options = ListOptions(start_after, versions, exact)
         with self._explain("list", prefix):
+            self._require(self.capabilities.versions or not versions, "this storage keeps no versions")
             return self._listing(self._start().list(prefix, options), "list", prefix)
 
     def list_dir(self, prefix: str = "", *, start_after: str | None = None, exact: bool = False) -> Iterator[Entry]:
@@ -469,8 +461,9 @@ class Storage:
         limits: BatchLimits = DEFAULT_LIMITS,
     ) -> Batch[ObjectInfo]:
         """Store many objects concurrently; each is as atomic as a `put`, and durable when its outcome is yielded."""
-        options = _put_options(attributes, if_absent=if_absent)
-        self._refuse_put(options)
+        with self._explain("put", None):
+            options = _put_options(attributes, if_absent=if_absent)
+            self._refuse_put(options)
         planned = (self._plan_put(key, data, options) for key, data in items)
         return Batch(self._outcomes("put", planned, limits, _info), "put_many")
 
@@ -517,14 +510,14 @@ class Storage:
 
     def pending_uploads(self, prefix: str = "") -> Iterator[PendingUpload]:
         """Uploads under ``prefix`` that were begun and not ended; they cost space until they are aborted."""
-        self._require(self.capabilities.pending_uploads, "this storage lists no unfinished uploads")
         with self._explain("pending_uploads", prefix):
+            self._require(self.capabilities.pending_uploads, "this storage lists no unfinished uploads")
             return self._listing(self._start().pending_uploads(prefix), "pending_uploads", prefix)
 
     def abort_upload(self, upload: PendingUpload) -> None:
         """Abort one of `pending_uploads` and free its space. Idempotent."""
-        self._require(self.capabilities.pending_uploads, "this storage aborts no uploads")
         with self._explain("abort_upload", upload.key):
+            self._require(self.capabilities.pending_uploads, "this storage aborts no uploads")
             self._start().abort_upload(upload)
 
     def create(self, *, versioning: bool | None = None) -> None:
@@ -669,6 +662,25 @@ class Storage:
                 return backend.put(key, source, options)
             checked = CheckedSource(source, size=size, checksum=options.checksum, progress=report)
             return backend.put(key, checked, options)
+
+    def _copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
+        backend = self._start()
+        self._check_written_key(target)
+        self._refuse_create_only_copy(if_absent=options.if_absent)
+        capabilities = backend.capabilities
+        if capabilities.server_copy:
+            return backend.copy(source, target, options)
+        info = backend.stat(source, options.version)
+        pinned = info.etag if capabilities.read_conditions else None
+        kept = info.attributes if options.attributes is None else options.attributes
+        with backend.stream(source, ReadOptions(version=options.version, if_match=pinned)) as body:
+            put = PutOptions(kept, options.if_absent)
+            return self._put(target, IterableSource(iter(body)), put, info.size)
+
+    def _refuse_create_only_copy(self, *, if_absent: bool) -> None:
+        capabilities = self.capabilities
+        possible = capabilities.copy_if_absent if capabilities.server_copy else capabilities.if_absent
+        self._require(possible or not if_absent, "this storage has no create-only copies and renames")
 
     def _refuse_put(self, options: PutOptions) -> None:
         capabilities = self.capabilities

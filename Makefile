@@ -1,0 +1,99 @@
+# Everything a person or a machine runs here. `make` alone lists it.
+#
+# Needs python3 (3.11 or newer) and make; the rest goes into .venv. A second run finds it there.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# Workers for the tests: set JOBS=8 on a larger machine.
+JOBS   ?= 2
+# More words for pytest: make unit ARGS="-k rename -x"
+ARGS   ?=
+# What `make demo` stores; empty means the Python installation's own library folder.
+DIR    ?=
+# Suites that need no server of any kind.
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test unit test-long lint format types contracts docs-check face bench build clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+# ---- the environment -----------------------------------------------------------------------------------------------
+
+setup: $(READY) ## make .venv with everything that development needs
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is not installed" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or newer is needed and $(PYTHON) is `$(PYTHON) -V 2>&1`: try  make PYTHON=python3.12" >&2; exit 1; }
+	@scripts/debian-packages.sh "everything (a virtual environment cannot be made)" \
+	    "$(PYTHON) -c 'import ensurepip, venv'" python3-venv
+	@echo "setting up $(VENV)"
+	@# Anew where a first try stopped half-way.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@# --group came with pip 25.1; what a new environment brings may be older.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+# ---- see it work ---------------------------------------------------------------------------------------------------
+
+demo: $(READY) ## store a real folder, list it, verify it, restore it, compare (DIR=/some/folder)
+	@$(BIN)/python scripts/demo.py $(if $(DIR),'$(DIR)')
+
+# ---- tests ---------------------------------------------------------------------------------------------------------
+
+test: lint types contracts docs-check ## everything that gates a change
+	@$(PYTEST) -n $(JOBS) -m "not long" $(ARGS)
+
+unit: $(READY) ## the tests that need no server
+	@$(PYTEST) -n $(JOBS) -m "not long and not server" $(ARGS)
+
+test-long: $(READY) ## the tests that take minutes, and property tests with new random examples
+	@HYPOTHESIS_PROFILE=nightly $(PYTEST) -n $(JOBS) --timeout 1800 -m "long or hypothesis" $(ARGS)
+
+test-%: $(READY) ## the tests of one backend: test-memory, test-local
+	@$(PYTEST) -n $(JOBS) -m "not long" -k "$*" $(ARGS)
+
+# ---- checks --------------------------------------------------------------------------------------------------------
+
+lint: $(READY) ## ruff: rules and formatting
+	@echo "== lint"
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run  make format" >&2; exit 1; }
+
+format: $(READY) ## put the code into its form
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+types: $(READY) ## mypy, strict
+	@echo "== types"
+	@$(BIN)/mypy
+
+contracts: $(READY) ## who may import whom
+	@echo "== contracts"
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+docs-check: $(READY) ## every public name has a docstring
+	@echo "== docstrings"
+	@$(BIN)/interrogate src || $(BIN)/interrogate -vv src
+
+face: $(READY) ## write down the public signatures after a deliberate change
+	@$(BIN)/python scripts/public_face.py > tests/house/public_face.txt
+
+# ---- the rest ------------------------------------------------------------------------------------------------------
+
+bench: $(READY) ## measure the local backend beside its peers
+	@$(BIN)/python benchmarks/run.py local
+
+build: $(READY) ## a wheel and a source archive in dist/
+	@$(BIN)/python -m hatchling build
+
+clean: ## remove what was made here, .venv too
+	@rm -rf $(VENV) dist build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,172 @@
+"""Hygiene for every test: no real credentials, no home folder, no network but loopback, nothing left behind.
+
+What a test can see of the machine is decided here, before the first test module is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import ipaddress
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before anything imports the suite: its assertions are shown in full.
+pytest.register_assert_rewrite("mediagit_storage.testing")
+
+#: Everything that could carry a credential, a configuration or another way to the network into a test.
+SCRUBBED = re.compile(
+    r"(AWS|AZURE|GCS|GOOGLE|MINIO|B2|SPACES|WEBDAV|MGS)_.*"
+    r"|STORAGE_EMULATOR_HOST|SSL_CERT_FILE|SSL_CERT_DIR|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|NETRC"
+    r"|.*_PROXY|XDG_.*",
+    re.IGNORECASE,
+)
+
+#: How long a thread, descriptor or child that is on its way out may take, in seconds.
+GRACE = 3.0
+
+
+class NetworkBlocked(RuntimeError):
+    """A test tried to leave this machine. Not an OSError, so that no error handling takes it for a lost connection."""
+
+
+# ---- the environment -----------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Scrub the environment and choose the Hypothesis profile, in every xdist worker and before collection."""
+    for name in [name for name in os.environ if SCRUBBED.fullmatch(name)]:
+        del os.environ[name]
+    home = tempfile.mkdtemp(prefix="mgs-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    os.environ["HOME"] = home
+    sys.addaudithook(_refuse_network)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """The empty folder that stands in for the user's home."""
+    return Path(os.environ["HOME"])
+
+
+# ---- temporary folders ---------------------------------------------------------------------------------------------
+
+#: Trees that tests leave below this depth are removed with the run: pytest removes old folders by a recursion of its
+#: own, and a test about a thousand levels would make that fail, runs later.
+DEEPEST = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Make the temporary folder of this run one that pytest can remove."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and factory._basetemp is not None:
+        depth = ["-mindepth", str(DEEPEST), "-maxdepth", str(DEEPEST)]
+        remove = ["-type", "d", "-prune", "-execdir", "rm", "-rf", "{}", "+"]
+        subprocess.run(["find", factory._basetemp, *depth, *remove], check=False, stderr=subprocess.DEVNULL)
+
+
+# ---- the network ---------------------------------------------------------------------------------------------------
+
+
+def _is_local(host: object) -> bool:
+    if host is None or host in {"localhost", b"localhost"}:
+        return True
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    try:
+        return ipaddress.ip_address(text.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
+    if not event.startswith("socket."):
+        return
+    if event in {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"}:
+        address = arguments[1]
+        if isinstance(address, tuple) and not _is_local(address[0]):
+            raise NetworkBlocked(f"{event} to {address!r}: tests stay on loopback")
+    elif event == "socket.getaddrinfo" and arguments[0] != "" and not _is_local(arguments[0]):
+        raise NetworkBlocked(f"a test asked for the address of {arguments[0]!r}: tests stay on loopback")
+
+
+# ---- property tests ------------------------------------------------------------------------------------------------
+
+_QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+#: The default: the same examples every time, so that a red run is red again.
+settings.register_profile(
+    "ci", max_examples=50, derandomize=True, deadline=None, database=None, print_blob=True, suppress_health_check=_QUIET
+)
+#: New examples every time, and many more of them: `make test-long`.
+settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=_QUIET)
+
+
+# ---- nothing left behind -------------------------------------------------------------------------------------------
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}
+
+
+def _descriptors() -> dict[int, str]:
+    """Open descriptors and what they lead to, where the system tells; devices and the runtime's own are left out."""
+    found: dict[int, str] = {}
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except FileNotFoundError:
+        return found
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{number}")
+            if not target.startswith(("/dev/", "anon_inode:[pidfd]")) and "/proc/" not in target:
+                found[int(number)] = target
+    return found
+
+
+def _children() -> dict[int, str]:
+    """Child processes and their command lines, without the helpers that multiprocessing keeps for the whole run."""
+    multiprocessing.active_children()  # reaps those that have ended
+    found: dict[int, str] = {}
+    for task in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for number in task.read_text().split():
+                command = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if "multiprocessing" not in command:
+                    found[int(number)] = command.strip() or "(ended, not waited for)"
+    return found
+
+
+def _leftovers(threads: set[threading.Thread], descriptors: dict[int, str], children: dict[int, str]) -> list[str]:
+    found = [f"thread {thread.name}" for thread in _threads() - threads]
+    found += [f"descriptor {n}: {t}" for n, t in _descriptors().items() if descriptors.get(n) != t]
+    found += [f"process {n}: {c}" for n, c in _children().items() if n not in children]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread, an open descriptor or a child process behind."""
+    before = (_threads(), _descriptors(), _children())
+    yield
+    if not _leftovers(*before):
+        return
+    gc.collect()
+    deadline = time.monotonic() + GRACE
+    while (found := _leftovers(*before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if found:
+        pytest.fail(f"{request.node.name} left behind: " + "; ".join(sorted(found)), pytrace=False)
