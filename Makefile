@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# The peers of the benchmarks live apart: they are never dependencies.
+PEERS  := $(VENV)-bench/.ready
 # Workers for the tests: set JOBS=8 on a larger machine.
 JOBS   ?= 2
 # More words for pytest: make unit ARGS="-k rename -x"
@@ -88,12 +90,18 @@ face: $(READY) ## write down the public signatures after a deliberate change
 
 # ---- the rest ------------------------------------------------------------------------------------------------------
 
-bench: $(READY) ## measure the local backend beside its peers
-	@$(BIN)/python benchmarks/run.py local
+bench: $(PEERS) ## measure the local backend beside its peers, and write benchmarks/README.md
+	@$(VENV)-bench/bin/python benchmarks/run.py local --write
+
+$(PEERS): benchmarks/requirements.txt pyproject.toml
+	@echo "setting up $(VENV)-bench"
+	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable . -r benchmarks/requirements.txt
+	@touch $@
 
 build: $(READY) ## a wheel and a source archive in dist/
 	@$(BIN)/python -m hatchling build
 
 clean: ## remove what was made here, .venv too
-	@rm -rf $(VENV) dist build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-bench dist build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
