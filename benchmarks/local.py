@@ -9,9 +9,7 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,8 +49,7 @@ class Plain:
             target.parent.mkdir(parents=True)
         temporary = f"{target}.tmp"
         with open(temporary, "wb") as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
             if self.sync:
                 file.flush()
                 os.fsync(file.fileno())
@@ -178,31 +175,36 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def measure(task: str, contestant: str, folder: Path, count: int) -> dict[str, float]:
-    """Prepare, run and time one task."""
+    """Run and time one task; what is read or listed lies in ``folder`` already (see `prepare`)."""
     names = [key(number) for number in range(count)]
     data = os.urandom(SMALL)
-    if task.startswith("put"):
-        store = CONTESTANTS[contestant](folder)
-        if task == "put-large":
-            return {"seconds": timed(lambda: store.put_large("large.bin"))}
-        return {"seconds": timed(lambda: put_all(store, names, data))}
-    sharded = contestant.endswith("sharded")
-    maker = Ours(folder, sync=False, layout="sharded") if sharded else Plain(folder, sync=False)
-    if task == "get-large":
-        maker.put_large("large.bin")
-        store = CONTESTANTS[contestant](folder)
-        return {"seconds": timed(lambda: store.get_large("large.bin"))}
-    if task == "get-small":
-        put_all(maker, names, data)
-        store = CONTESTANTS[contestant](folder)
-        return {"seconds": timed(lambda: get_all(store, names))}
     store = CONTESTANTS[contestant](folder)
-    started = time.perf_counter()
-    found = sum(1 for _ in store.names())
-    seconds = time.perf_counter() - started
-    if found < count:
-        raise SystemExit(f"{contestant} listed {found} of {count} objects")
+    found: list[int] = []
+    work: dict[str, Callable[[], object]] = {
+        "put-small": lambda: put_all(store, names, data),
+        "put-large": lambda: store.put_large("large.bin"),
+        "get-small": lambda: get_all(store, names),
+        "get-large": lambda: found.append(store.get_large("large.bin") // LARGE),
+        "list": lambda: found.append(sum(1 for _ in store.names())),
+    }
+    seconds = timed(work[task])
+    if task in {"get-large", "list"} and found[0] < count:
+        raise SystemExit(f"{contestant} found {found[0]} of {count}")
     return {"seconds": seconds}
+
+
+def prepare(task: str, contestant: str, folder: Path, count: int) -> None:
+    """Write what a task reads, once for all rounds, and have it on disk and in the page cache."""
+    sharded = contestant.endswith("sharded")
+    folder.mkdir(parents=True)
+    maker = Ours(folder, sync=False, layout="sharded") if sharded else Plain(folder, sync=False)
+    if task == "list":
+        make_tree(folder, count)
+    elif task == "get-large":
+        maker.put_large("large.bin")
+    elif task == "get-small":
+        put_all(maker, [key(number) for number in range(count)], os.urandom(SMALL))
+    os.sync()
 
 
 def put_all(store: object, names: list[str], data: bytes) -> None:
@@ -226,23 +228,17 @@ def get_all(store: object, names: list[str]) -> None:
 def main() -> None:
     """Measure once and print the result."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=["put-small", "get-small", "put-large", "get-large", "list", "make-tree"])
+    parser.add_argument("task", choices=["put-small", "get-small", "put-large", "get-large", "list"])
     parser.add_argument("contestant", choices=CONTESTANTS)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--tree", type=Path, help="a folder of objects to list, made by make-tree")
+    parser.add_argument("--prepare", action="store_true", help="only write what the task reads")
     arguments = parser.parse_args()
-    if arguments.task == "make-tree":
-        make_tree(arguments.tree, arguments.count)
+    if arguments.prepare:
+        prepare(arguments.task, arguments.contestant, arguments.folder, arguments.count)
         return
-    if arguments.task == "list":
-        result = measure("list", arguments.contestant, arguments.tree, arguments.count)
-    else:
-        folder = Path(tempfile.mkdtemp(dir=arguments.folder))
-        try:
-            result = measure(arguments.task, arguments.contestant, folder, arguments.count)
-        finally:
-            shutil.rmtree(folder)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    result = measure(arguments.task, arguments.contestant, arguments.folder, arguments.count)
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     json.dump(result, sys.stdout)
 

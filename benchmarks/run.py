@@ -32,7 +32,14 @@ class Case(NamedTuple):
     contestants: list[str]
 
 
-NO_SYNC = ["plain Python", "mediagit-storage", "mediagit-storage, batch", "mediagit-storage, sharded", "obstore", "fsspec"]
+NO_SYNC = [
+    "plain Python",
+    "mediagit-storage",
+    "mediagit-storage, batch",
+    "mediagit-storage, sharded",
+    "obstore",
+    "fsspec",
+]
 SYNC = ["plain Python, fsync", "mediagit-storage, fsync", "mediagit-storage, batch, fsync"]
 LARGE = ["plain Python", "mediagit-storage", "obstore", "fsspec"]
 
@@ -43,7 +50,12 @@ LOCAL = [
     Case("put 1 GiB, without fsync", "put-large", 1, LARGE),
     Case("put 1 GiB, durable", "put-large", 1, ["plain Python, fsync", "mediagit-storage, fsync"]),
     Case("get 1 GiB", "get-large", 1, LARGE),
-    Case("list 1,000,000 objects in 1,000 folders", "list", 1_000_000, ["plain Python", "mediagit-storage", "obstore", "fsspec"]),
+    Case(
+        "list 1,000,000 objects in 1,000 folders",
+        "list",
+        1_000_000,
+        ["plain Python", "mediagit-storage", "obstore", "fsspec"],
+    ),
 ]
 
 
@@ -72,26 +84,41 @@ def main() -> None:
 
 def run_case(case: Case, rounds: int, scratch: Path) -> str:
     """Measure every contestant ``rounds`` times, in turns; print and return the table."""
-    tree = scratch / "tree"
-    extra: list[str] = []
-    if case.task == "list":
-        command("make-tree", case.contestants[0], case.count, scratch, ["--tree", str(tree)])
-        extra = ["--tree", str(tree)]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in case.contestants}
-    for _ in range(rounds if case.count < 1_000_000 else min(rounds, 3)):
-        for name in case.contestants:
+    trees: dict[bool, Path] = {}
+    reads = not case.task.startswith("put")
+    for sharded in {name.endswith("sharded") for name in case.contestants} if reads else set():
+        trees[sharded] = Path(tempfile.mkdtemp(dir=scratch)) / "tree"
+        maker = next(name for name in case.contestants if name.endswith("sharded") is sharded)
+        measure(case, maker, trees[sharded], ["--prepare"])
+    for turn in range(rounds if case.count < 1_000_000 else min(rounds, 3)):
+        first = turn % len(case.contestants)
+        for name in case.contestants[first:] + case.contestants[:first]:
+            # What was written stays until the end: after many deletions ext4 is slow to create files for minutes,
+            # because it avoids the numbers of recently deleted ones, and that would fall on whoever comes next.
+            folder = trees[name.endswith("sharded")] if reads else Path(tempfile.mkdtemp(dir=scratch)) / "store"
             os.sync()  # nobody pays for what the one before left unwritten
-            results[name].append(json.loads(command(case.task, name, case.count, scratch, extra)))
-    shutil.rmtree(tree, ignore_errors=True)
+            results[name].append(json.loads(measure(case, name, folder, [])))
+            if not reads:
+                (folder / "large.bin").unlink(missing_ok=True)
     text = table(case, results)
     print(text, flush=True)
     return text
 
 
-def command(task: str, name: str, count: int, scratch: Path, extra: list[str]) -> str:
+def measure(case: Case, name: str, folder: Path, extra: list[str]) -> str:
     """One measurement in a process of its own."""
-    line = [sys.executable, str(HERE / "local.py"), task, name, "--count", str(count), "--folder", str(scratch), *extra]
-    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+    line = [
+        sys.executable,
+        str(HERE / "local.py"),
+        case.task,
+        name,
+        "--count",
+        str(case.count),
+        "--folder",
+        str(folder),
+    ]
+    return subprocess.run([*line, *extra], check=True, capture_output=True, text=True).stdout
 
 
 def table(case: Case, results: dict[str, list[dict[str, float]]]) -> str:

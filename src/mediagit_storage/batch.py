@@ -82,25 +82,26 @@ class _Feed:
     def __init__(self, items: Iterator[Planned], limits: BatchLimits) -> None:
         self._items = items
         self._limits = limits
+        self.exhausted = False
         self._slots: dict[int, _Slot] = {}  # by identity of the operation, which the slot's owner keeps alive
         self.order: deque[_Slot] = deque()
         self._held = 0
 
     def operations(self) -> Iterator[Operation | None]:
-        """The stream a native batch pulls from."""
+        """The stream a native batch pulls from. It ends early at an item that cannot be done, to report that in turn."""
         for item in self._items:
             slot = _Slot(item)
             self.order.append(slot)
             if isinstance(item.operation, Exception):
                 slot.result = Result(item, None, item.operation)
-                yield None
-                continue
+                return
             self._slots[id(item.operation)] = slot
             if isinstance(item.operation, PutOperation):
                 self._hold(slot, item.operation.source.size or 0)
             yield item.operation
             while self._held > self._limits.buffer_bytes or len(self.order) > _WINDOW:
                 yield None
+        self.exhausted = True
 
     def complete(self, completion: Completion) -> None:
         """Put a completion in its place."""
@@ -124,18 +125,19 @@ class _Feed:
 
 def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits) -> Iterator[Result]:
     feed = _Feed(items, limits)
-    completions = backend.batch(feed.operations(), limits)
-    try:
-        for completion in completions:
-            feed.complete(completion)
-            yield from feed.ready()
+    while not feed.exhausted:
+        completions = backend.batch(feed.operations(), limits)
+        try:
+            for completion in completions:
+                feed.complete(completion)
+                yield from feed.ready()
+        finally:
+            close = getattr(completions, "close", None)
+            if close is not None:
+                close()
         yield from feed.ready()
         if feed.order:
             raise StorageError(f"the storage's batch ended without an answer for {len(feed.order):,} items")
-    finally:
-        close = getattr(completions, "close", None)
-        if close is not None:
-            close()
 
 
 # ---- threads: for backends without a native batch
