@@ -85,8 +85,9 @@ docs-check: $(READY) ## every public name has a docstring
 	@echo "== docstrings"
 	@$(BIN)/interrogate src || $(BIN)/interrogate -vv src
 
-face: $(READY) ## write down the public signatures after a deliberate change
+face: $(READY) ## write down the public signatures and commands after a deliberate change
 	@$(BIN)/python scripts/public_face.py > tests/house/public_face.txt
+	@$(BIN)/python scripts/cli_reference.py
 
 # ---- the rest ------------------------------------------------------------------------------------------------------
 

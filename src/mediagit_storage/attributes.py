@@ -6,6 +6,7 @@ back the same everywhere. Values are any text without control characters, so tha
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,13 +15,27 @@ from typing import Final
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.types import Attributes
 
-__all__ = ["RESERVED_METADATA_PREFIX", "checked_attributes"]
+__all__ = ["RESERVED_METADATA_PREFIX", "checked_attributes", "guess_content_type"]
 
 #: Metadata names that start with this belong to the library and are not shown to users.
 RESERVED_METADATA_PREFIX: Final = "mgs-"
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_FIELDS: Final = ("content_type", "cache_control", "content_encoding", "content_disposition", "storage_class")
+
+#: What a compressed file is, whatever is inside: its content type must not say that the content can be used as it is.
+_COMPRESSED: Final[Mapping[str, str]] = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+    "compress": "application/x-compress",
+}
+
+
+def guess_content_type(key: str) -> str | None:
+    """The content type that a key's ending suggests, or None: ``a.png`` is ``image/png``, ``a.tar.gz`` is gzip."""
+    guessed, encoding = mimetypes.guess_type(key, strict=False)
+    return guessed if encoding is None else _COMPRESSED.get(encoding)
 
 
 def checked_attributes(attributes: Attributes) -> Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self, TypeVar, overload
 
-from mediagit_storage.attributes import checked_attributes
+from mediagit_storage.attributes import checked_attributes, guess_content_type
 from mediagit_storage.backend import (
     DEFAULT_LIMITS,
     BatchLimits,
@@ -701,7 +700,7 @@ class Storage:
         given = attributes or Attributes()
         if given.content_type is not None or "content_type" not in self.capabilities.attributes:
             return attributes
-        guessed, _ = mimetypes.guess_type(key, strict=False)
+        guessed = guess_content_type(key)
         return attributes if guessed is None else replace(given, content_type=guessed)
 
     def _listing(self, entries: Iterator[T], operation: str, prefix: str) -> Iterator[T]:

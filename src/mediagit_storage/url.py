@@ -191,7 +191,7 @@ class LocalFolders:
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder is there, also behind a symbolic link."""
-        return Path(path).is_dir()
+        return os.path.isdir(path)  # noqa: PTH112  # False, not an error, for a name that cannot be
 
     def exists(self, path: str) -> bool:
         """Whether anything is there, also a broken symbolic link."""

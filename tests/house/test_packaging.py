@@ -65,7 +65,7 @@ def test_the_metadata_says_what_it_needs(wheel):
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
     required = {each.partition(">")[0] for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each}
-    assert required == {"click", "msgspec", "platformdirs", "rich", "rich-click"}
+    assert required == {"certifi", "pycurl", "click", "msgspec", "platformdirs", "rich"}
     assert "mediagit" in metadata.get_payload()
 
 

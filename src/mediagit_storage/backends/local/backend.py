@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os as _os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
 from stat import S_ISREG
 from typing import Final, NoReturn, TypeAlias
@@ -178,6 +179,10 @@ class LocalBackend(StorageBackend):
             if getattr(self._config, name) != getattr(default, name)
         }
         return ConnectionInfo("file", {"path": self._root, **changed})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle leads to the same folder; an injected operating system or clock stays here."""
+        return (type(self).from_config, (replace(self._config, path=self._root),))
 
     # ---- writing
 

@@ -78,9 +78,11 @@ class Publisher:
                 parent = self._tree.make_folder(names[:-1], durable=synced)
                 try:
                     locked = self._lock(parent, needed=condition.if_match is not None)
-                    self._place(staged, parent, names[-1], condition)
-                    if synced:
+                    try:
+                        self._place(staged, parent, names[-1], condition)
+                    finally:
                         self._unlock(parent, locked=locked)
+                    if synced:
                         self._os.fsync(parent)
                 finally:
                     shut(self._os, parent)
@@ -105,15 +107,16 @@ class Publisher:
             return self._refuse_missing(if_match)
         try:
             locked = self._lock(parent, needed=if_match is not None)
-            found = self._look(parent, names[-1], follow=False)
-            if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-                return self._refuse_missing(if_match)
-            if if_match is not None:
-                self._check_match(parent, names[-1], if_match)
-            self._os.unlink(names[-1], dir_fd=parent)
-            if self._durable:
+            try:
+                found = self._look(parent, names[-1], follow=False)
+                if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+                    return self._refuse_missing(if_match)
+                if if_match is not None:
+                    self._check_match(parent, names[-1], if_match)
+                self._os.unlink(names[-1], dir_fd=parent)
+            finally:
                 self._unlock(parent, locked=locked)
-                self._os.fsync(parent)
+            self._sync(parent)
         finally:
             shut(self._os, parent)
         if len(names) > 1:
@@ -151,12 +154,26 @@ class Publisher:
         self, old_parent: int, old_name: str, new_parent: int, new_name: str, *, if_absent: bool
     ) -> os.stat_result:
         old_id, new_id = self._identity(old_parent), self._identity(new_parent)
-        same_folder = old_id == new_id
-        if same_folder:
-            locked = [(old_parent, self._lock(old_parent, needed=False))]
-        else:
-            ordered = (old_parent, new_parent) if old_id < new_id else (new_parent, old_parent)
-            locked = [(folder, self._lock(folder, needed=False)) for folder in ordered]
+        folders = [old_parent, new_parent] if old_id < new_id else [new_parent, old_parent]
+        if old_id == new_id:
+            del folders[1]
+        locked: list[int] = []
+        try:
+            for folder in folders:
+                if self._lock(folder, needed=False):
+                    locked.append(folder)  # noqa: PERF401  # those taken before one fails have to be in it
+            found = self._give_name(old_parent, old_name, new_parent, new_name, if_absent=if_absent)
+        finally:
+            for folder in locked:
+                self._unlock(folder, locked=True)
+        self._sync(new_parent)
+        if len(folders) > 1:
+            self._sync(old_parent)
+        return found
+
+    def _give_name(
+        self, old_parent: int, old_name: str, new_parent: int, new_name: str, *, if_absent: bool
+    ) -> os.stat_result:
         found = self._regular(old_parent, old_name)
         there = self._look(new_parent, new_name, follow=False)
         if if_absent:
@@ -168,11 +185,6 @@ class Publisher:
             self._os.unlink(old_name, dir_fd=old_parent)
         else:
             self._rename(old_parent, old_name, new_parent, new_name)
-        for folder, held in locked:
-            self._unlock(folder, locked=held)
-        self._sync(new_parent)
-        if not same_folder:
-            self._sync(old_parent)
         return found
 
     def _place(self, staged: Staged, parent: int, name: str, condition: Condition) -> None:
@@ -260,7 +272,8 @@ class Publisher:
     def _lock(self, folder: int, *, needed: bool) -> bool:
         """Lock an open folder among processes and threads, waiting within the scope; False where there are no locks.
 
-        Closing the descriptor ends the lock, also when its process is killed.
+        The end of the process ends the lock. Closing the descriptor is not enough: a child that was forked meanwhile
+        shares the lock, and would keep it; so every lock is ended by `_unlock`.
         """
         waited, pause = 0.0, _FIRST_WAIT
         while True:
@@ -282,7 +295,7 @@ class Publisher:
             waited, pause = waited + pause, min(pause * 2, _LONGEST_WAIT)
 
     def _unlock(self, folder: int, *, locked: bool) -> None:
-        """End a lock early, so that nobody waits for our sync; if that fails, closing ends it."""
+        """End a lock before the sync, so that nobody waits for that."""
         if locked:
             with suppress(OSError):
                 self._os.flock(folder, fcntl.LOCK_UN)

@@ -204,6 +204,8 @@ class RootFolder:
                 self._writer.write_all(staged.descriptor, text.encode("ascii") + b"\n")
             self._writer.seal(staged, sync=True)
             self._publisher.publish(staged, [PRIVATE, FORMAT_FILE], UNCONDITIONAL, durable=True)
+            # The private folder's own name too: an object without the format file would look like a foreign folder.
+            self._sync(self._tree.root)
         except BaseException:
             staged.discard()
             raise

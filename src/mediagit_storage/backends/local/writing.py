@@ -35,6 +35,7 @@ class Writer:
         self._os = system
         self._clock = clock
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         self._latest_ns = 0
 
     def fill(self, staged: Staged, source: Source, key: str) -> int:
@@ -163,6 +164,9 @@ class Writer:
             raise translate(error) from error
 
     def _next_stamp(self) -> int:
+        if self._owner != os.getpid():
+            # In a forked child the lock may be held for ever, by a thread that is not there.
+            self._lock, self._owner = threading.Lock(), os.getpid()
         with self._lock:
             self._latest_ns = max(self._clock.now_ns(), self._latest_ns + 1)
             return self._latest_ns

@@ -1,0 +1,26 @@
+"""The commands and what each is for, in the order of the help. Nothing of a command is imported to show this."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["COMMANDS"]
+
+#: Command to the first line of its help; the module of the same name in this package holds it.
+COMMANDS: Final[dict[str, str]] = {
+    "ls": "List objects and folders.",
+    "stat": "Show everything about objects.",
+    "cat": "Write objects, or parts of them, to standard output.",
+    "put": "Store a file or standard input as one object.",
+    "get": "Fetch one object into a file.",
+    "cp": "Copy files, folders and objects between any two storages.",
+    "mv": "Move files, folders and objects between any two storages.",
+    "rm": "Delete objects.",
+    "du": "Count objects and bytes, by folder.",
+    "mb": "Make a bucket, container or root folder.",
+    "check": "Try a storage and say what is wrong with it.",
+    "presign": "Make a link that lets its holder get, put or delete an object for a while.",
+    "profile": "Show and change the named storages.",
+    "completion": "Print the completion script of a shell.",
+    "version": "Show the versions of this program and what it runs on.",
+}

@@ -1,0 +1,113 @@
+"""What a command works with: its storages, its output, and a scope that ends with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TextIO
+
+from mediagit_storage.backend import BatchLimits
+from mediagit_storage.cli.framework import Run
+from mediagit_storage.cli.interrupts import cancelling
+from mediagit_storage.cli.output import Output
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.events import Event, on_event
+from mediagit_storage.opening import LiteralSecretWarning, locate, open_storage
+from mediagit_storage.scope import scope
+from mediagit_storage.storage import Storage
+from mediagit_storage.types import JSON
+
+__all__ = ["Place", "Session", "session"]
+
+
+class Place:
+    """An argument, understood: a storage that is open, and a key in it.
+
+    ``text`` is what was typed; ``contents`` is true where it ends with ``/``.
+    """
+
+    def __init__(self, text: str, store: Storage, key: str) -> None:
+        self.text = text
+        self.store = store
+        self.key = key
+
+    def object_key(self) -> str:
+        """The key, where a command needs that of an object."""
+        if not self.key:
+            raise ConfigError(f"{self.text!r} is a folder or a whole storage: name an object in it")
+        return self.key
+
+    @property
+    def contents(self) -> bool:
+        """Whether the argument ends with a slash."""
+        return self.text.endswith("/")
+
+
+class Session:
+    """One run of a command. Storages are opened once each and closed at the end."""
+
+    def __init__(self, run: Run, stack: ExitStack) -> None:
+        self.run = run
+        self.out = Output(json=run.json, quiet=run.quiet, verbose=run.verbose)
+        self.limits = BatchLimits(concurrency=run.concurrency)
+        self._stack = stack
+        self._stores: dict[str, Storage] = {}
+
+    def place(self, text: str) -> Place:
+        """The storage and key that an argument names."""
+        target = locate(text)
+        return Place(text, self._open(target.storage), target.key)
+
+    def whole(self, text: str, *, create: bool = False) -> Storage:
+        """The storage that an argument names as a whole: its last part is no key."""
+        return self._stack.enter_context(open_storage(text, create=create))
+
+    def _open(self, text: str) -> Storage:
+        if text not in self._stores:
+            self._stores[text] = self._stack.enter_context(open_storage(text, options=_options_for(text)))
+        return self._stores[text]
+
+
+def _options_for(text: str) -> dict[str, JSON]:
+    """Many files at a time are synced together, unless the URL says otherwise."""
+    local = text.startswith(("/", "file:"))
+    return {"durability": "batch"} if local and "durability=" not in text else {}
+
+
+@contextmanager
+def session(run: Run) -> Iterator[Session]:
+    """What a command needs; its transfers are cancelled and its storages closed when it ends, however it does."""
+    with ExitStack() as stack:
+        inside = stack.enter_context(scope())
+        stack.enter_context(cancelling(inside))
+        stack.callback(inside.cancel)
+        this = Session(run, stack)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("always", LiteralSecretWarning)
+        warnings.showwarning = _Shown(this.out)
+        if run.verbose:
+            stack.enter_context(on_event(lambda event: _tell(this.out, event)))
+        yield this
+
+
+def _tell(out: Output, event: Event) -> None:
+    out.note(event.message)
+
+
+class _Shown:
+    """Shows a warning as a line of `mgs`, without the place in the code."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def __call__(  # noqa: PLR0917  # the standard library calls it so
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        self._out.note(f"warning: {message}")

@@ -1,0 +1,216 @@
+"""What `cp` and `mv` share: understanding their arguments, carrying out the plan, and telling how it went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain, groupby
+from typing import NamedTuple, TypeVar
+
+import click
+
+from mediagit_storage.cli.filter_options import filter_options
+from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.progress_bar import progress_bar
+from mediagit_storage.cli.session import Place, Session
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.storage import Storage
+from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects, move_objects
+from mediagit_storage.tools.filters import Filters, fixed_prefix
+from mediagit_storage.tools.places import Location, location_of, refuse_inside
+from mediagit_storage.tools.selecting import Selection, select
+
+__all__ = ["Transferring", "transfer_all", "transfer_options"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Transferring(NamedTuple):
+    """What was asked for: ``move`` deletes from the source; ``recursive`` says how to read the sources."""
+
+    move: bool
+    recursive: bool
+    filters: Filters
+    rules: CopyRules
+
+    @property
+    def verb(self) -> str:
+        """In the past, for people."""
+        return "moved" if self.move else "copied"
+
+
+def transfer_options(function: F) -> F:
+    """The options that the two commands share."""
+    for option in (
+        click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing."),
+        click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep."),
+        click.option("--overwrite/--no-overwrite", default=True, help="Replace what is there (default), or skip it."),
+        filter_options,
+    ):
+        function = option(function)
+    return function
+
+
+class _Plan(NamedTuple):
+    """What one source comes to; ``single`` is the target's key where it is one object."""
+
+    store: Storage
+    tasks: Iterator[CopyTask]
+    single: str | None
+
+
+def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked: Transferring, *, create: bool) -> int:
+    """Copy or move all sources to the target; returns the exit code."""
+    target = this.place(target_text)
+    into = not target.key or target.key.endswith("/")
+    if len(sources) > 1 and not into:
+        raise click.UsageError(f"several sources need a folder as their target: {target_text}/")
+    plans = [_plan(this.place(text), target, asked, into=into) for text in sources]
+    _refuse_twice(plan.single for plan in plans)
+    if create and not this.run.dry_run:
+        target.store.create()
+    tally = _Tally(this, asked, single=len(plans) == 1 and plans[0].single is not None)
+    try:
+        with progress_bar(this):
+            # Sources of one storage travel together: many files given by name are as quick as their folder.
+            for store, group in groupby(plans, lambda plan: plan.store):
+                tally.carry_out(store, target.store, chain.from_iterable(plan.tasks for plan in group))
+    except BaseException:
+        tally.stopped()
+        raise
+    return tally.close()
+
+
+def _plan(source: Place, target: Place, asked: Transferring, *, into: bool) -> _Plan:
+    chosen = _chosen(source, asked)
+    if chosen.kind == "object":
+        task = _one(source, target, chosen, into=into)
+        return _Plan(source.store, iter([task]), task.target)
+    folder = target.key if into else f"{target.key}/"
+    base = chosen.base
+    if not source.key and not source.contents and chosen.kind == "folder":
+        base = _folder_name(source)
+    # A folder named without a slash keeps its name inside of an existing folder, and takes the new name otherwise.
+    inside = f"{folder}{base}/" if into and base else folder
+    itself = inside.rstrip("/") or base
+    _refuse_itself(source, location_of(target.store, inside), chosen, deep=asked.recursive or "**" in source.key)
+    tasks = (
+        CopyTask(each.info.key, inside + each.name if each.name else itself, each.info.size)
+        for each in chosen.items
+        if asked.filters.takes(each.name)
+    )
+    return _Plan(source.store, tasks, None)
+
+
+def _refuse_twice(keys: Iterable[str | None]) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if key is not None and key in seen:
+            raise ConfigError(f"two of the sources would both become {key!r}, and only one would be left")
+        if key is not None:
+            seen.add(key)
+
+
+def _refuse_itself(source: Place, target: Location, chosen: Selection, *, deep: bool) -> None:
+    if chosen.kind == "folder":
+        refuse_inside(location_of(source.store, source.key), target)
+        return
+    fixed = fixed_prefix(source.key)
+    folder = location_of(source.store, fixed[: fixed.rfind("/") + 1])
+    if folder == target or (deep and location_of(source.store, fixed).meets(target)):
+        raise ConfigError(f"what {source.text!r} matches cannot be copied or moved to where it matches again")
+
+
+def _chosen(source: Place, asked: Transferring) -> Selection:
+    recurse = asked.recursive or (source.contents and not asked.move)
+    if not recurse and (not source.key or source.contents):
+        advice = "add -r" if asked.move else "add -r, or a / at its end to mean its contents"
+        raise ConfigError(f"{source.text!r} is a folder: {advice}")
+    return select(source.store, source.key, recursive=recurse)
+
+
+def _folder_name(source: Place) -> str:
+    """The name of a local folder that is the root of its storage; empty for ``.`` and for buckets."""
+    name = source.text.rpartition("/")[2]
+    return "" if name in {"", ".", ".."} or "://" in source.text or source.text.endswith(":") else name
+
+
+def _one(source: Place, target: Place, chosen: Selection, *, into: bool) -> CopyTask:
+    found = next(iter(chosen.items))
+    key = target.key + found.name if into else target.key
+    if location_of(source.store, found.info.key) == location_of(target.store, key):
+        raise ConfigError(f"{source.text!r} and the target are the same object")
+    return CopyTask(found.info.key, key, found.info.size)
+
+
+class _Tally:
+    """Carries out transfers, counts what is done, keeps what failed, and tells both at the end."""
+
+    def __init__(self, this: Session, asked: Transferring, *, single: bool) -> None:
+        self._this = this
+        self._asked = asked
+        self._single = single
+        self._started = time.monotonic()
+        self._objects = 0
+        self._bytes = 0
+        self._skipped = 0
+        self._failures = Failures()
+
+    def carry_out(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
+        """Copy or move between these two, or show what would be."""
+        if self._this.run.dry_run:
+            for task in tasks:
+                self._planned(source, target, task)
+            return
+        transfer = move_objects if self._asked.move else copy_objects
+        with closing(transfer(source, target, tasks, self._asked.rules)) as outcomes:
+            for copied in outcomes:
+                self._add(copied)
+
+    def _planned(self, source: Storage, target: Storage, task: CopyTask) -> None:
+        """Show what would be done."""
+        self._objects += 1
+        self._bytes += task.size or 0
+        if self._this.run.json:
+            self._record(task, "planned")
+        else:
+            verb = "move" if self._asked.move else "copy"
+            self._this.out.line(f"{verb} {source.description}/{task.source} -> {target.description}/{task.target}")
+
+    def _add(self, copied: Copied) -> None:
+        """One more is done, or failed."""
+        task = copied.task
+        if copied.error is not None:
+            if self._single:
+                raise copied.error
+            self._failures.add(copied.error)
+            return
+        if copied.skipped:
+            self._skipped += 1
+        else:
+            self._objects += 1
+            self._bytes += (copied.info.size if copied.info else None) or task.size or 0
+        status = "skipped" if copied.skipped else self._asked.verb
+        if self._this.run.json:
+            self._record(task, status)
+        elif self._this.run.verbose:
+            self._this.out.note(f"{status} {task.source} -> {task.target}")
+
+    def stopped(self) -> None:
+        """It ended early: tell what was done until then."""
+        if self._objects or self._failures.count:
+            self.close()
+
+    def close(self) -> int:
+        """Name what failed, write the closing line, and return the exit code."""
+        code = self._failures.tell(self._this)
+        verb = ("would have " if self._this.run.dry_run else "") + self._asked.verb
+        extra = {"skipped": self._skipped, "failed": self._failures.count}
+        self._this.out.summary(verb, self._objects, self._bytes, time.monotonic() - self._started, extra)
+        return code
+
+    def _record(self, task: CopyTask, status: str) -> None:
+        self._this.out.record(
+            "transfer", {"source": task.source, "target": task.target, "size": task.size, "status": status}
+        )

@@ -1,0 +1,74 @@
+"""Listing ahead of the work, so that the total of what is to come is known early."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from typing import Final, Generic, TypeVar
+
+from mediagit_storage.scope import current_scope
+
+__all__ = ["LookAhead"]
+
+T = TypeVar("T")
+
+#: Items that may be waiting; a longer listing waits for the work, and its total stays unknown until then.
+_AHEAD: Final = 20_000
+
+
+class LookAhead(Generic[T]):
+    """An iterator over the same items in the same order, fetched by a thread of its own.
+
+    ``total`` adds up ``size_of`` each item, and is None until the last one was seen. An exception of the source comes
+    where the source raised it. Close it, or use it as a context manager: the thread ends then.
+    """
+
+    def __init__(self, items: Iterator[T], size_of: Callable[[T], int]) -> None:
+        self._items = items
+        self._size_of = size_of
+        self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(_AHEAD)
+        self._stopped = threading.Event()
+        self._sum = 0
+        self._complete = False
+        # A daemon, because a source that never answers must not keep a program that was interrupted alive.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._fetch,), name="mgs-look-ahead", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def total(self) -> int | None:
+        """The sum of all sizes, or None while the end is not in sight."""
+        return self._sum if self._complete else None
+
+    def __iter__(self) -> Iterator[T]:
+        scope = current_scope()
+        while True:
+            found = self._queue.get()
+            scope.check()
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield found[0]
+
+    def close(self) -> None:
+        """Stop fetching. Idempotent."""
+        self._stopped.set()
+        while not self._queue.empty():  # let a thread that waits for room see that it is over
+            self._queue.get_nowait()
+        self._thread.join()
+
+    def _fetch(self) -> None:
+        try:
+            for item in self._items:
+                if self._stopped.is_set():
+                    return
+                self._sum += self._size_of(item)
+                self._queue.put((item,))
+            self._complete = True
+            self._queue.put(None)
+        except BaseException as error:  # noqa: BLE001  # it is raised again where the items are used
+            self._queue.put(error)

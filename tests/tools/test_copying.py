@@ -1,0 +1,238 @@
+"""Copying and moving many objects between two storages."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from mediagit_storage import Attributes, Storage, on_progress, scope
+from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.errors import CancelledError, CapacityError, UnavailableError, UnsupportedError
+from mediagit_storage.layers.base import Layer
+from mediagit_storage.tools.ahead import LookAhead
+from mediagit_storage.tools.copying import CopyRules, CopyTask, copy_objects, move_objects
+
+DATA = {"a": b"1", "b/c": b"", "large": os.urandom((1 << 20) + 7), "p.png": b"\x00" * 500, "z": os.urandom(1 << 20)}
+
+
+@pytest.fixture
+def source():
+    store = Storage(MemoryBackend())
+    for key, data in DATA.items():
+        store.put(key, data)
+    return store
+
+
+@pytest.fixture
+def target():
+    return Storage(MemoryBackend())
+
+
+def tasks(*, known: bool = True) -> list[CopyTask]:
+    return [CopyTask(key, f"to/{key}", len(data) if known else None) for key, data in DATA.items()]
+
+
+def held(store: Storage) -> dict[str, bytes]:
+    return {info.key: store.get(info.key) for info in store.list()}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_everything_arrives(source, target, known):
+    outcomes = list(copy_objects(source, target, tasks(known=known)))
+    assert {each.task.source for each in outcomes} == set(DATA)
+    assert all(each.error is None and each.info is not None for each in outcomes)
+    assert held(target) == {f"to/{key}": data for key, data in DATA.items()}
+    assert held(source) == DATA
+
+
+def test_within_one_storage_the_server_copies(source):
+    outcomes = list(copy_objects(source, source, tasks()))
+    assert all(each.error is None for each in outcomes)
+    assert held(source) == DATA | {f"to/{key}": data for key, data in DATA.items()}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_moving_leaves_nothing_behind(source, target, same):
+    there = source if same else target
+    assert all(each.error is None for each in move_objects(source, there, tasks()))
+    assert held(there) == {f"to/{key}": data for key, data in DATA.items()}
+    assert same or held(source) == {}
+
+
+def test_a_missing_object_fails_alone(source, target):
+    wanted = [*tasks(), CopyTask("none", "to/none", 5), CopyTask("none2", "to/none2", None)]
+    outcomes = list(copy_objects(source, target, wanted))
+    failed = {each.task.source: each.error for each in outcomes if each.error is not None}
+    assert set(failed) == {"none", "none2"}
+    assert failed["none"].operation == "get"
+    assert failed["none"].key == "none"
+    assert len(held(target)) == len(DATA)
+
+
+@pytest.mark.parametrize("size", [1, None])
+def test_a_key_that_must_not_be_written_fails_alone(source, target, size):
+    (outcome,) = copy_objects(source, target, [CopyTask("a", "../a", size)])
+    assert outcome.error is not None
+    assert outcome.error.key == "../a"
+    assert held(target) == {}
+
+
+class _Test(Layer):
+    layer_name = "test"
+
+    def __init__(self, inner):
+        super().__init__(inner, None)
+
+
+class _Changing(_Test):
+    """Somebody overwrites each object right after it was read."""
+
+    def stream(self, key, options):
+        body = self.inner.stream(key, options)
+        Storage(self.inner, owned=False).put(key, b"newer")
+        return body
+
+    @property
+    def capabilities(self):
+        from dataclasses import replace
+
+        return replace(self.inner.capabilities, batch=False)
+
+
+def test_an_object_that_changes_while_it_is_moved_stays(source, target):
+    changing = source.with_layer(_Changing)
+    (outcome,) = move_objects(changing, target, [CopyTask("a", "a", 1)])
+    assert outcome.error is not None
+    assert outcome.info is None
+    assert target.get("a") == b"1"
+    assert source.get("a") == b"newer"
+
+
+def test_what_is_there_is_skipped_on_demand(source, target):
+    target.put("to/a", b"mine")
+    target.put("to/large", b"mine")
+    outcomes = list(move_objects(source, target, tasks(), CopyRules(overwrite=False)))
+    assert {each.task.source for each in outcomes if each.skipped} == {"a", "large"}
+    assert target.get("to/a") == b"mine"
+    assert set(held(source)) == {"a", "large"}
+
+
+class _Without(_Test):
+    """A storage with fewer abilities."""
+
+    @property
+    def capabilities(self):
+        from dataclasses import replace
+
+        return replace(self.inner.capabilities, if_absent=False, attributes=frozenset({"metadata"}))
+
+
+def test_sparing_what_is_there_needs_create_only_writes(source, target):
+    with pytest.raises(UnsupportedError, match="create-only"):
+        list(copy_objects(source, target.with_layer(_Without), tasks(), CopyRules(overwrite=False)))
+
+
+@pytest.mark.parametrize("size", [1, None])
+def test_attributes_that_cannot_be_kept(source, target, size):
+    described = Attributes(content_type="x/y", metadata={"a": "b"}, tags={"t": "u"}, storage_class="COLD")
+    source.put("a", b"1", attributes=described)
+    wanted = [CopyTask("a", "a", size)]
+    (refused,) = copy_objects(source, target.with_layer(_Without), wanted)
+    assert isinstance(refused.error, UnsupportedError)
+    assert "content_type, storage_class, tags" in str(refused.error)
+    (dropped,) = copy_objects(source, target.with_layer(_Without), wanted, CopyRules(drop_attributes=True))
+    assert dropped.error is None
+    assert target.stat("a").attributes == Attributes(metadata={"a": "b"})
+    (kept,) = copy_objects(source, target, wanted)
+    assert kept.error is None
+    assert target.stat("a").attributes == described
+
+
+def test_types_are_guessed_unless_told_otherwise(source, target):
+    list(copy_objects(source, target, tasks()))
+    assert target.stat("to/p.png").attributes.content_type == "image/png"
+    list(copy_objects(source, target, tasks(), CopyRules(guess_types=False)))
+    assert target.stat("to/p.png").attributes.content_type is None
+
+
+class _Failing(_Test):
+    """Every put fails."""
+
+    error: Exception = UnavailableError("not now")
+
+    def put(self, key, source, options):
+        raise self.error
+
+    @property
+    def capabilities(self):
+        from dataclasses import replace
+
+        return replace(self.inner.capabilities, batch=False)
+
+
+def test_temporary_failures_are_each_objects_own(source, target):
+    outcomes = list(copy_objects(source, target.with_layer(_Failing), tasks()))
+    assert [type(each.error) for each in outcomes] == [UnavailableError] * len(DATA)
+
+
+def test_a_full_target_stops_everything(source, target):
+    failing = type("_Full", (_Failing,), {"error": CapacityError("full")})
+    with pytest.raises(CapacityError):
+        list(copy_objects(source, target.with_layer(failing), tasks()))
+    assert held(target) == {}
+
+
+def test_leaving_early_stops_the_threads(source, target):
+    before = threading.active_count()
+    outcomes = copy_objects(source, target, tasks(known=False))
+    next(outcomes)
+    outcomes.close()
+    assert threading.active_count() == before
+
+
+def test_cancelled_from_outside(source, target):
+    with scope() as inside:
+        outcomes = copy_objects(source, target, tasks())
+        inside.cancel()
+        with pytest.raises(CancelledError):
+            list(outcomes)
+    assert held(target) == {}
+
+
+def test_progress_is_one_transfer_that_ends_at_the_total(source, target):
+    seen = []
+    with on_progress(seen.append):
+        list(copy_objects(source, target, iter(tasks())))
+    total = sum(len(data) for data in DATA.values())
+    assert {each.description for each in seen} == {"copy"}
+    assert seen[0].completed == 0
+    assert [each.completed for each in seen] == sorted(each.completed for each in seen)
+    assert (seen[-1].completed, seen[-1].total) == (total, total)
+
+
+def test_a_listing_that_fails_is_not_taken_for_its_end(source, target):
+    def listing():
+        yield CopyTask("a", "a", 1)
+        raise UnavailableError("the listing broke")
+
+    with pytest.raises(UnavailableError, match="broke"):
+        list(copy_objects(source, target, listing()))
+    with on_progress(lambda progress: None), pytest.raises(UnavailableError, match="broke"):
+        list(copy_objects(source, target, listing()))
+
+
+def test_looking_ahead_keeps_the_order_and_knows_the_total():
+    ahead = LookAhead(iter(range(50_000)), lambda number: number)
+    assert list(ahead) == list(range(50_000))
+    assert ahead.total == sum(range(50_000))
+    ahead.close()
+
+
+def test_looking_ahead_ends_when_nobody_looks_any_more():
+    ahead = LookAhead(iter(range(10**9)), lambda number: 1)
+    assert next(iter(ahead)) == 0
+    assert ahead.total is None
+    ahead.close()
+    ahead.close()
