@@ -232,9 +232,11 @@ class Storage:
     ) -> ObjectReader | ObjectWriter:
         """A binary file over an object.
 
-        ``"rb"``: seekable, with read-ahead, over the version that is current now; `read_at(offset, n)` is thread-safe.
+        ``"rb"``: seekable, with read-ahead, over the object that is current now; `read_at(offset, n)` is thread-safe. A
+        read after somebody wrote another object there is a `PreconditionError`, where the storage has conditional reads.
         ``"wb"``: `close` commits; an exception inside the ``with`` block, or losing the file without closing it,
-        leaves the old object and nothing new. Attributes and conditions are those of `put`.
+        leaves the old object and nothing new. Attributes and conditions are those of `put`. An `io.TextIOWrapper`
+        around it closes, and so commits, whatever happens: write encoded text instead, or ``detach()`` it in time.
         """
         if mode == "rb":
             info = self.stat(key, version=version)

@@ -6,11 +6,14 @@ It has every capability. ``memory://NAME`` is one store for each name in a proce
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
 import threading
+import weakref
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NoReturn
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -132,6 +135,7 @@ class MemoryBackend(StorageBackend):
         self._created = created
         self._clock = clock
         self._lock = threading.RLock()
+        _hold_during_forks(self._lock)
         self._versions: dict[str, list[_Version]] = {}  # oldest first, never empty
         self._sorted: list[str] = []  # the same keys; code points sort like the bytes of their UTF-8
         self._uploads: dict[str, PendingUpload] = {}
@@ -163,7 +167,7 @@ class MemoryBackend(StorageBackend):
     @property
     def description(self) -> str:
         """``memory://NAME``."""
-        return f"memory://{quote(self._name)}"
+        return f"memory://{quote(self._name, safe='')}"
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """Keep a private copy of the bytes; visible all at once when the last has come."""
@@ -450,6 +454,31 @@ class MemoryBackend(StorageBackend):
 
     def _signature(self, text: str) -> str:
         return hmac.new(self._link_key, text.encode(), "sha256").hexdigest()
+
+
+_locks: weakref.WeakSet[threading.RLock] = weakref.WeakSet()
+_held: list[threading.RLock] = []
+
+
+def _hold_during_forks(lock: threading.RLock) -> None:
+    """No fork happens while another thread holds ``lock``: a child would find it held for ever, and half a change."""
+    if not _locks:
+        _begin_holding()
+    _locks.add(lock)
+
+
+@cache
+def _begin_holding() -> None:
+    def hold() -> None:
+        for lock in [*_locks]:
+            lock.acquire()
+            _held.append(lock)
+
+    def release() -> None:
+        while _held:
+            _held.pop().release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release)
 
 
 _named: dict[str, MemoryBackend] = {}
