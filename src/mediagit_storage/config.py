@@ -41,6 +41,9 @@ __all__ = [
 #: The environment variable that names another profiles file.
 CONFIG_VARIABLE: Final = "MGS_CONFIG"
 
+#: Far more than anybody writes: a device that never ends is no profiles file.
+_LONGEST_FILE: Final = 1024 * 1024
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]+")
 
 
@@ -95,7 +98,11 @@ def load_profiles(path: Path | None = None, *, environ: Mapping[str, str] | None
     named = (os.environ if environ is None else environ).get(CONFIG_VARIABLE)
     place = profiles_path(environ) if path is None else path
     try:
-        text = place.read_text(encoding="utf-8")
+        with place.open("rb") as file:
+            raw = file.read(_LONGEST_FILE + 1)
+        if len(raw) > _LONGEST_FILE:
+            raise ConfigError(f"the profiles file {place} has more than {_LONGEST_FILE:,} bytes")
+        text = raw.decode("utf-8")
     except FileNotFoundError:
         if path is None and named:
             raise ConfigError(f"the profiles file {place}, which {CONFIG_VARIABLE} names, does not exist") from None
@@ -113,6 +120,8 @@ def parse_profiles(text: str, place: Path) -> dict[str, Profile]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the profiles file {place} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"the profiles file {place} is not TOML: it is nested too deeply") from None
     return {name: _profile(name, table, text, place) for name, table in document.items()}
 
 

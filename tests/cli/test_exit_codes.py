@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 
 import pytest
@@ -52,6 +53,11 @@ EXPECTED = [
 @pytest.mark.parametrize(("kind", "code"), EXPECTED)
 def test_every_error_has_its_code(kind, code):
     assert code_for(kind("words")) == code
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_beside_a_storage_has_the_code_of_a_full_storage(number):
+    assert code_for(OSError(number, "words")) == 7
 
 
 def test_no_error_of_the_library_is_forgotten():

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,6 +55,28 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path, command):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "words"),
+    [
+        (["cp", "x", "y"], "<&- >&- 2>&-", 0, ""),
+        (["cp", "x", "y"], ">&-", 0, "copied 1 object"),
+        (["cat", "x"], ">&-", 1, "Bad file descriptor"),
+        (["ls", "."], ">&-", 1, "Bad file descriptor"),
+        (["put", "-", "y"], "<&-", 0, "stored 1 object"),
+        (["ls", "nowhere"], ">&- 2>&-", 3, ""),
+    ],
+)
+def test_without_standard_streams(tmp_path, arguments, closed, code, words):
+    """What a daemon or cron may start: the work is done, and data that nobody can take is an error."""
+    (tmp_path / "x").write_bytes(b"data")
+    line = shlex.join([*MGS, *arguments])
+    result = subprocess.run(["sh", "-c", f"exec {line} {closed}"], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "y").exists() == ("y" in arguments)
 
 
 def wait_until(condition, seconds: float = 20.0) -> None:

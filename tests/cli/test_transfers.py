@@ -104,6 +104,26 @@ def test_two_sources_of_one_name_are_refused(mgs, tree, work):
     assert contents(work) == before
 
 
+@pytest.mark.parametrize("command", ["cp", "mv"])
+@pytest.mark.parametrize("size", [3, 2_000_000])
+@pytest.mark.parametrize("second", ["two/", "two/same"])
+def test_folders_that_hold_the_same_name_do_not_replace_each_other(mgs, work, command, size, second):
+    """The second stays where it is and is named; after a move one of them would be lost."""
+    for folder in ("one", "two"):
+        (work / folder).mkdir()
+        (work / folder / "same").write_bytes(folder.encode() * size)
+        (work / folder / folder).write_bytes(b"only here")
+    result = mgs(command, "-r", "one/", second, "to/")
+    assert result.code == 6
+    assert "another source became this already, so" in result.err
+    assert contents(work / "to")["same"] == b"one" * size
+    assert (work / "two/same").read_bytes() == b"two" * size
+    assert (work / "to/one").read_bytes() == b"only here"
+    if second == "two/":
+        assert (work / "to/two").read_bytes() == b"only here"
+    assert mgs(command, "-r", "one/", "two/", "to/", "--no-overwrite").code == 0
+
+
 def test_an_object_whose_name_looks_like_a_pattern_is_that_object(mgs, work):
     (work / "a[1].txt").write_bytes(b"1")
     (work / "a1.txt").write_bytes(b"2")

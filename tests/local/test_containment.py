@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from mediagit_storage.backends.local import LocalBackend
-from mediagit_storage.errors import KeyConflictError, NotFoundError, StorageError
+from mediagit_storage.errors import ConfigError, KeyConflictError, NotFoundError, StorageError, UnsupportedError
 from mediagit_storage.events import on_event
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.os_faults import RecordingOS
-from mediagit_storage.types import CopyOptions
+from mediagit_storage.types import CopyOptions, ReadOptions
 
 ESCAPES = ["../x", "a/../../x", "/etc/passwd", "packs/../../x", "..", "../../outside/secret", "a/..", "/", "\0", "a/\0"]
 HARMLESS = ["..\\x", "....x", "C:\\x", "\\\\srv\\s", "a:b", "%2e%2e/x", "..%2fx"]
@@ -188,7 +188,39 @@ def test_what_is_no_file_is_no_object_and_never_waited_for(store, root):
         with pytest.raises(NotFoundError):
             store.backend.rename(name, "elsewhere")
     assert store.keys() == []
+    store.put("key")
+    for name in names:
+        # /dev/null would be a file from then on, for everybody.
+        before = os.lstat(root / name)
+        with pytest.raises(KeyConflictError, match="no object has this name"):
+            store.put(name)
+        with pytest.raises(KeyConflictError, match="no object has this name"):
+            store.backend.rename("key", name)
+        with pytest.raises(KeyConflictError, match="no object has this name"):
+            store.backend.copy("key", name, CopyOptions())
+        assert os.path.samestat(os.lstat(root / name), before)
+    assert store.temps() == []
+    store.delete("key")
     assert store.level() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_file_that_the_system_makes_up_is_not_taken_for_an_empty_one(store, root):
+    made_up = LocalBackend("/proc/self")
+    assert made_up.stat("status").size == 0
+    with pytest.raises(UnsupportedError, match="tells no size"):
+        made_up.read("status", ReadOptions())
+    with pytest.raises(UnsupportedError, match="tells no size"):
+        made_up.stream("status", ReadOptions())
+    store.put("empty", b"")
+    assert store.get("empty") == b""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso8859-1"])
+def test_file_names_in_another_encoding_are_refused(root, monkeypatch, encoding):
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: encoding)
+    with pytest.raises(ConfigError, match="PYTHONUTF8=1"):
+        LocalBackend(root)
 
 
 def test_the_private_folder_is_never_shown(store, root):

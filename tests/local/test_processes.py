@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.errors import AlreadyExistsError, PreconditionError, UnavailableError
+from mediagit_storage.storage import Storage
 from mediagit_storage.testing.os_faults import FaultyOS
 from mediagit_storage.types import ReadOptions
 
@@ -54,6 +56,20 @@ def increment(results, barrier, store, times):
         except PreconditionError:
             pass
     results.put(done)
+
+
+def put_many(results, barrier, store, number):
+    barrier.wait()
+    results.put(Storage(store.backend).put_many((f"{number}/{key}", b"%d" % number) for key in range(200)).run())
+
+
+def test_forked_processes_keep_their_many_temporary_files_apart(open_store):
+    """Each has hundreds at once in a batch, under names that none of the others tries."""
+    store = open_store(durability="batch")
+    store.put("warm", b"the parent has a name for them already")
+    assert run_all(put_many, [(store, number) for number in range(4)]) == [200] * 4
+    assert len(store.keys()) == 801
+    assert store.temps() == []
 
 
 @pytest.mark.parametrize("layout", ["plain", "sharded"])
@@ -275,3 +291,28 @@ def test_the_seam_is_used_by_threads_at_once(open_store):
     for thread in threads:
         thread.join()
     assert len(store.keys()) == 16
+
+
+def test_a_child_forked_inside_a_batch_leaves_its_parents_temporary_files_alone(root):
+    """A child that ends normally closes the batch it inherited; what its parent has staged must survive that."""
+    store = Storage(LocalBackend(root, durability="batch"))
+
+    def items():
+        for number in range(20):
+            if number == 10:
+                child = os.fork()
+                if child == 0:
+                    raise SystemExit(0)
+                os.waitpid(child, 0)
+            yield f"key-{number:02}", b"x"
+
+    parent = os.getpid()
+    try:
+        outcomes = list(store.put_many(items()))
+    except SystemExit:
+        if os.getpid() != parent:
+            os._exit(0)
+        raise
+    assert [outcome.error for outcome in outcomes] == [None] * 20
+    assert len(list(store.list())) == 20
+    store.close()

@@ -44,7 +44,7 @@ def test_bytes_are_synced_before_the_name_and_the_name_before_the_return(open_st
     store.put("key")
     assert system.names() == [
         "open", "flock", "write", "utime", "fsync", "fstat", "close",
-        "open", "flock", "rename", "flock", "fsync", "close",
+        "open", "flock", "stat", "rename", "flock", "fsync", "close",
     ]  # fmt: skip
     temp, parent = (call.result for call in system.calls if call.name == "open")
     synced = [call.args[0] for call in system.calls if call.name == "fsync"]

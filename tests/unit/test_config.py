@@ -345,3 +345,13 @@ def test_any_profile_can_be_added_renamed_and_removed(tmp_path_factory, name, op
     assert load_profiles(path).get(other).options == options
     remove_profile(other, path)
     assert path.read_text().strip() == FULL.strip()
+
+
+def test_a_profiles_file_without_end_or_bottom_is_refused(tmp_path):
+    """Neither fills the memory nor ends in a trace."""
+    deep = tmp_path / "deep.toml"
+    deep.write_text("media = " + "[" * 5000)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_profiles(deep)
+    with pytest.raises(ConfigError, match="more than"):
+        load_profiles(Path("/dev/zero"))

@@ -161,7 +161,7 @@ class MemoryBackend(StorageBackend):
 
     @property
     def capabilities(self) -> Capabilities:
-        """All of them."""
+        """All of them, but for the two that only pay over a network."""
         return _CAPABILITIES
 
     @property

@@ -5,6 +5,7 @@ The meanings from 0 to 7 are rclone's; 11 to 13 are added. Scripts may rely on t
 
 from __future__ import annotations
 
+from errno import EDQUOT, EFBIG, ENOSPC
 from typing import Final
 
 from mediagit_storage import errors
@@ -79,6 +80,12 @@ TABLE: Final[tuple[tuple[type[BaseException], int], ...]] = (
 )
 
 
+#: The operating system has no class of its own for what it says of a full disk.
+_FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
+
+
 def code_for(error: BaseException) -> int:
     """The exit code of an error."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return 7
     return next(code for kind, code in TABLE if isinstance(error, kind))

@@ -23,14 +23,16 @@ __all__ = ["command"]
 @click.argument("source", shell_complete=complete_target)
 @click.argument("file", required=False, shell_complete=complete_target)
 @click.option("--overwrite/--no-overwrite", default=True, help="Replace the file if it exists (default), or refuse.")
+@click.option("--resume/--no-resume", default=True, help="Go on with a large download that broke off (default).")
 @click.option("--version", "version", metavar="ID", help="This version instead of the current one.")
 @common
 @pass_run
-def command(run: Run, source: str, file: str | None, *, overwrite: bool, version: str | None) -> None:
+def command(run: Run, source: str, file: str | None, *, overwrite: bool, resume: bool, version: str | None) -> None:
     """Fetch one object into a file.
 
     FILE is a path, a folder (the object keeps its name), or - for standard output; without it the object lands in the
-    current folder. The file appears only when it is complete.
+    current folder. The file appears only when it is complete; what a large download had fetched when it broke off is
+    kept in a hidden file beside it, and the same command goes on from there.
     """
     with session(run) as this:
         place = this.place(source)
@@ -40,7 +42,9 @@ def command(run: Run, source: str, file: str | None, *, overwrite: bool, version
                 info = _write(place, version)
             else:
                 path = _path(file, place)
-                info = place.store.download(place.object_key(), path, version=version, overwrite=overwrite)
+                info = place.store.download(
+                    place.object_key(), path, version=version, overwrite=overwrite, resume=resume
+                )
         if run.json and file != "-":
             this.out.record("object", {**object_record(info), "file": str(path)})
         elif not run.json:

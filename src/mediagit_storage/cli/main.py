@@ -33,12 +33,29 @@ def cli() -> None:
 def main() -> None:
     """Run the command line of this process and exit."""
     signal.signal(signal.SIGTERM, _terminate)
+    _open_streams()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _reader_gone()
+    except OSError:
+        # Told already, and the interpreter would tell it again when it flushes at exit.
+        _drop_output()
+        code = code or 1
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Replace the standard streams that the process was started without: nothing to read, errors that nobody hears.
+
+    Data that nobody takes is an error, so that writing to the missing stdout fails.
+    """
+    # Python has None for each. In the order of their numbers, so that no file opened later takes one of them.
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", errors="backslashreplace"))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -93,9 +110,13 @@ def _usage_message(error: click.ClickException) -> str:
 def _reader_gone() -> int:
     from mediagit_storage.cli.exit_codes import BROKEN_PIPE  # noqa: PLC0415
 
-    # What is still in the buffer would raise again when the interpreter flushes it at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     return BROKEN_PIPE
+
+
+def _drop_output() -> None:
+    """What is still in the buffer would raise again when the interpreter flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

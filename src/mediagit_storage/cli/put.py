@@ -34,6 +34,7 @@ _DIGEST_BYTES = {"sha256": 32, "md5": 16}
 @click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, help="A tag. May be repeated.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such object (else exit code 13).")
 @click.option("--if-match", metavar="ETAG", help="Only over the object with this ETag (else exit code 13).")
+@click.option("--resume/--no-resume", default=True, help="Go on with a large upload that broke off (default).")
 @click.option("--sha256", metavar="HEX", help="Refuse bytes that do not have this SHA-256.")
 @click.option("--md5", metavar="HEX", help="Refuse bytes that do not have this MD5.")
 @dry_run
@@ -53,13 +54,15 @@ def command(
     tags: tuple[str, ...],
     if_absent: bool,
     if_match: str | None,
+    resume: bool,
     sha256: str | None,
     md5: str | None,
 ) -> None:
     """Store a file or standard input as one object.
 
     FILE is a path, or - for standard input. TARGET is the object's URL, path or profile and key; when it ends with / or
-    is an existing folder, the object gets the file's name in it. All of it is stored, or nothing.
+    is an existing folder, the object gets the file's name in it. All of it is stored, or nothing. A large upload that
+    broke off goes on where it stopped when the same command is given again and the file has not changed.
     """
     if if_absent and if_match is not None:
         raise click.UsageError("--if-absent cannot be combined with --if-match")
@@ -92,7 +95,13 @@ def command(
                 )
             else:
                 info = place.store.upload(
-                    file, key, attributes=attributes, if_absent=if_absent, if_match=if_match, checksum=checksum
+                    file,
+                    key,
+                    attributes=attributes,
+                    if_absent=if_absent,
+                    if_match=if_match,
+                    checksum=checksum,
+                    resume=resume,
                 )
         if run.json:
             this.out.record("object", object_record(info))

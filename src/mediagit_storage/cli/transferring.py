@@ -14,7 +14,7 @@ from mediagit_storage.cli.filter_options import filter_options
 from mediagit_storage.cli.many import Failures
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.session import Place, Session
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.errors import AlreadyExistsError, ConfigError
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects, move_objects
 from mediagit_storage.tools.filters import Filters, fixed_prefix
@@ -70,7 +70,8 @@ def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked:
     _refuse_twice(plan.single for plan in plans)
     if create and not this.run.dry_run:
         target.store.create()
-    tally = _Tally(this, asked, single=len(plans) == 1 and plans[0].single is not None)
+    only = plans[0].single if len(plans) == 1 else None
+    tally = _Tally(this, asked, single=only is not None, several=len(plans) > 1)
     try:
         with progress_bar(this):
             # Sources of one storage travel together: many files given by name are as quick as their folder.
@@ -147,10 +148,13 @@ def _one(source: Place, target: Place, chosen: Selection, *, into: bool) -> Copy
 class _Tally:
     """Carries out transfers, counts what is done, keeps what failed, and tells both at the end."""
 
-    def __init__(self, this: Session, asked: Transferring, *, single: bool) -> None:
+    def __init__(self, this: Session, asked: Transferring, *, single: bool, several: bool) -> None:
         self._this = this
         self._asked = asked
         self._single = single
+        #: The keys that the sources become, where there are several of them to be kept apart.
+        self._taken: set[str] | None = set() if several and asked.rules.overwrite else None
+        self._repeated: list[AlreadyExistsError] = []
         self._started = time.monotonic()
         self._objects = 0
         self._bytes = 0
@@ -159,6 +163,16 @@ class _Tally:
 
     def carry_out(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
         """Copy or move between these two, or show what would be."""
+        apart = self._apart(target, tasks)
+        try:
+            self._transfer(source, target, apart)
+        finally:
+            # Kept until here: the tasks may be looked at in another thread.
+            for error in self._repeated:
+                self._failures.add(error)
+            self._repeated.clear()
+
+    def _transfer(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
         if self._this.run.dry_run:
             for task in tasks:
                 self._planned(source, target, task)
@@ -167,6 +181,18 @@ class _Tally:
         with closing(transfer(source, target, tasks, self._asked.rules)) as outcomes:
             for copied in outcomes:
                 self._add(copied)
+
+    def _apart(self, target: Storage, tasks: Iterator[CopyTask]) -> Iterator[CopyTask]:
+        """The tasks without those that would replace what an earlier source became: of two moved, one would be lost."""
+        for task in tasks:
+            if self._taken is not None:
+                if task.target in self._taken:
+                    message = f"another source became this already, so {task.source!r} stays where it is"
+                    error = AlreadyExistsError(message, operation="put", key=task.target, store=target.description)
+                    self._repeated.append(error)
+                    continue
+                self._taken.add(task.target)
+            yield task
 
     def _planned(self, source: Storage, target: Storage, task: CopyTask) -> None:
         """Show what would be done."""

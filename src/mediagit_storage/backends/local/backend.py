@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os as _os
+import sys as _sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from errno import ELOOP, ENOENT, ENOTDIR, EXDEV
@@ -46,6 +47,7 @@ from mediagit_storage.errors import (
     NotModifiedError,
     PreconditionError,
     StorageError,
+    UnsupportedError,
 )
 from mediagit_storage.keys import sort_key
 from mediagit_storage.ranges import resolve_range
@@ -100,6 +102,11 @@ class LocalBackend(StorageBackend):
         clock: Clock = SYSTEM_CLOCK,
         stale_after: float = _STALE_AFTER,
     ) -> None:
+        if _sys.getfilesystemencoding() != "utf-8":
+            raise ConfigError(
+                "this Python does not write the names of files in UTF-8, so that keys would not be what they should;"
+                " start it with PYTHONUTF8=1, or in a UTF-8 locale"
+            )
         given = LocalConfig(_os.fspath(path), layout, durability, follow_symlinks, file_mode, folder_mode)
         self._config = given
         self._root = _os.path.abspath(given.path)  # noqa: PTH100  # no Path: it would change what it was given
@@ -274,6 +281,7 @@ class LocalBackend(StorageBackend):
         current_scope().check()
         descriptor, found = self._open_object(key)
         try:
+            self._refuse_unsized(descriptor, found)
             info = self._info(key, descriptor, found)
             if options.if_match is not None or options.if_none_match is not None:
                 _check_conditions(info, options)
@@ -292,6 +300,7 @@ class LocalBackend(StorageBackend):
         current_scope().check()
         descriptor, found = self._open_object(key)
         try:
+            self._refuse_unsized(descriptor, found)
             info = self._info(key, descriptor, found)
             _check_conditions(info, options)
             return LocalBody(self._os, descriptor, info, resolve_range(options.range, found.st_size))
@@ -489,6 +498,13 @@ class LocalBackend(StorageBackend):
             attributes = _NO_ATTRIBUTES
         size = found.st_size
         return ObjectInfo(key, size, size, modified_of(found.st_mtime_ns), etag_of(found), None, attributes)
+
+    def _refuse_unsized(self, descriptor: int, found: _os.stat_result) -> None:
+        """Not to be taken for empty: a file that says it is, and gives bytes, as those below /proc do."""
+        if not found.st_size and self._os.pread(descriptor, 1, 0) and not self._os.fstat(descriptor).st_size:
+            raise UnsupportedError(
+                "the system makes this file up as it is read and tells no size; `mgs put` can store it"
+            )
 
     def _raw_attributes(self, descriptor: int) -> bytes | None:
         try:

@@ -36,6 +36,7 @@ __all__ = ["UNCONDITIONAL", "Condition", "Publisher", "etag_of"]
 _RACES: Final = 64
 _LOCK_LIMIT: Final = 60.0
 _TRY_LOCK: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+_IN_THE_WAY: Final = "a link or another thing that is no object has this name; remove it"
 _FIRST_WAIT, _LONGEST_WAIT = 0.000_05, 0.005
 
 
@@ -184,6 +185,7 @@ class Publisher:
             # Two names of one file: POSIX makes such a rename do nothing at all.
             self._os.unlink(old_name, dir_fd=old_parent)
         else:
+            _refuse_special(there)
             self._rename(old_parent, old_name, new_parent, new_name)
         return found
 
@@ -195,6 +197,7 @@ class Publisher:
             self._link(staged.folder, staged.name, parent, name)
             staged.discard()
         else:
+            _refuse_special(self._look(parent, name, follow=False))
             self._rename(staged.folder, staged.name, parent, name)
             staged.name = None
 
@@ -215,7 +218,7 @@ class Publisher:
             if found is not None and stat.S_ISREG(found.st_mode):
                 raise AlreadyExistsError("an object is there already") from None
             if found is None or not stat.S_ISDIR(found.st_mode):
-                raise KeyConflictError("a link or another thing that is no object has this name; remove it") from None
+                raise KeyConflictError(_IN_THE_WAY) from None
             self._clear_folder(parent, name)
             self._try_link(old_parent, old_name, parent, name)
 
@@ -299,3 +302,11 @@ class Publisher:
         if locked:
             with suppress(OSError):
                 self._os.flock(folder, fcntl.LOCK_UN)
+
+
+def _refuse_special(found: os.stat_result | None) -> None:
+    """A device, FIFO or socket is not replaced: /dev/null would be a file from then on, for everybody."""
+    if found is not None and not (
+        stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    ):
+        raise KeyConflictError(_IN_THE_WAY)

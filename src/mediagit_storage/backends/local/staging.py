@@ -60,11 +60,12 @@ class _Folder:
 class Staged:
     """One temporary file being written. ``descriptor`` is None once closed, ``name`` None once it is an object."""
 
-    __slots__ = ("_folder", "_os", "descriptor", "folder", "name")
+    __slots__ = ("_folder", "_os", "_process", "descriptor", "folder", "name")
 
     def __init__(self, system: OperatingSystem, folder: _Folder, name: str, descriptor: int) -> None:
         self._os = system
         self._folder = folder
+        self._process = os.getpid()
         self.folder = folder.descriptor
         self.name: str | None = name
         self.descriptor: int | None = descriptor
@@ -76,11 +77,14 @@ class Staged:
             self._os.close(descriptor)
 
     def discard(self) -> None:
-        """Remove what is left of it, as far as possible; never raises, so that it cannot hide the first error."""
+        """Remove what is left of it, as far as possible; never raises, so that it cannot hide the first error.
+
+        In a forked child the file is its parent's, and stays.
+        """
         with suppress(OSError):
             self.close()
         name, self.name = self.name, None
-        if name is not None:
+        if name is not None and self._process == os.getpid():
             with suppress(OSError):
                 self._os.unlink(name, dir_fd=self.folder)
 
@@ -93,8 +97,9 @@ class Staging:
         self._tree = tree
         self._file_mode = file_mode
         self._folder: _Folder | None = None
-        # Nobody can guess it; and after a fork, when two processes share it, O_EXCL tells them apart.
+        # Nobody can guess it; each process has its own, as forked ones would else try the same names one by one.
         self._token = ""
+        self._owner = os.getpid()
         self._numbers = itertools.count(1)
 
     def create(self, ending: str = "") -> Staged:
@@ -106,6 +111,8 @@ class Staging:
         for _ in range(_RACES):
             try:
                 folder = self._folder or self._open()
+                if self._owner != os.getpid():
+                    self._token, self._owner = self._os.urandom(8).hex(), os.getpid()
                 name = f"{self._token}-{next(self._numbers):x}{ending}"
                 descriptor = self._os.open(name, _CREATE, self._file_mode, dir_fd=folder.descriptor)
             except NotFoundError:

@@ -51,7 +51,9 @@ class Tree:
 
     def missing_root(self) -> BucketNotFoundError:
         """The error for a root that is not there."""
-        return BucketNotFoundError(f"the folder {self.root!r} does not exist; create it with `mgs mb`, or open it with create=True")
+        return BucketNotFoundError(
+            f"the folder {self.root!r} does not exist; create it with `mgs mb`, or open it with create=True"
+        )
 
     def root_exists(self) -> bool:
         """Whether the root is a folder now; other failures than absence raise."""
