@@ -18,27 +18,29 @@ ALL_ATTRIBUTES: Final = frozenset(field.name for field in fields(Attributes))
 class Capabilities:
     """One flag per thing that only some storages can do. A call outside of them is an `UnsupportedError` at once.
 
-    ==================== ==============================================================================
-    ``if_absent``        create-only writes, atomic
-    ``if_match``         writes on condition of the current ETag, atomic
-    ``delete_if_match``  deletes on condition of the current ETag
-    ``read_conditions``  ``if_match`` and ``if_none_match`` on reads
-    ``copy_if_absent``   create-only copies
-    ``versions``         several versions of a key: list, read, delete one
-    ``retention``        retention dates and legal holds
-    ``attributes``       the fields of `Attributes` that are kept
-    ``presign``          the methods a link can be made for
-    ``server_copy``      copies without moving the bytes through this machine
-    ``server_rename``    an atomic move of one object
-    ``batch``            many objects at once without a thread each (`StorageBackend.batch`)
-    ``pending_uploads``  unfinished uploads can be listed and aborted
-    ``late_metadata``    metadata may be decided when the body has been read (commit-time metadata)
-    ``replace_head``     the first bytes can be replaced without moving the rest
-    ``raw_keys``         any key at all can be written, also ``a//b`` and ``folder/``
-    ``nested_keys``      ``a`` and ``a/b`` may exist side by side
-    ``max_key_bytes``    longest key
-    ``max_object_size``  largest object in bytes, None where unknown
-    ==================== ==============================================================================
+    ===================== ==========================================================================================
+    ``if_absent``         create-only writes, atomic
+    ``if_match``          writes on condition of the current ETag, atomic
+    ``delete_if_match``   deletes on condition of the current ETag
+    ``read_conditions``   ``if_match`` and ``if_none_match`` on reads
+    ``copy_if_absent``    create-only copies
+    ``versions``          several versions of a key: list, read, delete one
+    ``retention``         retention dates and legal holds
+    ``attributes``        the fields of `Attributes` that are kept
+    ``presign``           the methods a link can be made for
+    ``server_copy``       copies without moving the bytes through this machine
+    ``server_rename``     an atomic move of one object
+    ``batch``             many objects at once without a thread each (`StorageBackend.batch`)
+    ``pending_uploads``   unfinished uploads can be listed and aborted
+    ``late_metadata``     metadata may be decided when the body has been read (commit-time metadata)
+    ``replace_head``      the first bytes can be replaced without moving the rest
+    ``parallel_reads``    one object comes quicker as several ranges side by side: large downloads do that, and resume
+    ``resumable_uploads`` a large upload that was broken off can be continued (`PutOptions.resume`)
+    ``raw_keys``          any key at all can be written, also ``a//b`` and ``folder/``
+    ``nested_keys``       ``a`` and ``a/b`` may exist side by side
+    ``max_key_bytes``     longest key
+    ``max_object_size``   largest object in bytes, None where unknown
+    ===================== ==========================================================================================
     """
 
     if_absent: bool = False
@@ -56,6 +58,8 @@ class Capabilities:
     pending_uploads: bool = False
     late_metadata: bool = False
     replace_head: bool = False
+    parallel_reads: bool = False
+    resumable_uploads: bool = False
     raw_keys: bool = False
     nested_keys: bool = True
     max_key_bytes: int = MAX_KEY_BYTES

@@ -12,7 +12,7 @@ from mediagit_storage.errors import IntegrityError
 from mediagit_storage.hashing import new_hasher, verify
 from mediagit_storage.progress import Transfer
 from mediagit_storage.scope import current_scope
-from mediagit_storage.source import Source
+from mediagit_storage.source import CHUNK, FileRegion, Source
 from mediagit_storage.types import BytesLike, Checksum
 
 __all__ = ["CheckedSource", "check_buffer"]
@@ -28,10 +28,12 @@ class CheckedSource(Source):
         self._progress = progress
         self.size = size if size is not None else inner.size
         self.rewindable = inner.rewindable
+        self._unproven = False
 
     def chunks(self) -> Iterator[BytesLike]:
         """The inner chunks, counted, hashed and reported; raises in the place of the end when a check fails."""
         scope, progress = current_scope(), self._progress
+        self._unproven = False
         expected = self._declared if self._declared is not None else self._inner.size
         hasher = None if self._checksum is None else new_hasher(self._checksum.algorithm)
         count = 0
@@ -49,6 +51,41 @@ class CheckedSource(Source):
             raise _wrong_size(expected, f"{count:,}")
         if self._checksum is not None and hasher is not None:
             verify(self._checksum, hasher)
+
+    def region(self) -> FileRegion | None:
+        """The inner file; a declared checksum costs reading it once more, before anything is sent."""
+        region = self._inner.region()
+        if region is None:
+            return None
+        if self._declared is not None and self._declared != region.size:
+            raise _wrong_size(self._declared, f"{region.size:,}")
+        self._unproven = True
+        if self._checksum is not None:
+            _verify_region(region, self._checksum)
+        self._progress.restart()
+        return region
+
+    def finished(self) -> None:
+        """The inner file is still what it was."""
+        self._inner.finished()
+        self._unproven = False
+
+    def advance(self, count: int) -> None:
+        """Reported as progress."""
+        self._progress.advance(count)
+
+    def require_proof(self) -> None:
+        """For after the put: a backend that read the `region` and never asked whether it was `finished` is broken."""
+        if self._unproven:
+            raise IntegrityError("the storage committed a local file without asking whether it had changed meanwhile")
+
+
+def _verify_region(region: FileRegion, checksum: Checksum) -> None:
+    scope, hasher = current_scope(), new_hasher(checksum.algorithm)
+    for offset in range(0, region.size, CHUNK):
+        scope.check()
+        hasher.update(region.read(min(CHUNK, region.size - offset), offset))
+    verify(checksum, hasher)
 
 
 def check_buffer(data: BytesLike, *, size: int | None, checksum: Checksum | None) -> None:

@@ -1,7 +1,7 @@
 """Sources: what a put reads its bytes from.
 
 A backend sees one interface whatever the user handed over: the whole content where it lies in memory already
-(`Source.buffer`), an open file it may read by position (`FileSource.pread`), or chunks.
+(`Source.buffer`), an open file it may read by position (`Source.region`), or chunks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,24 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from mediagit_storage.errors import StorageError
+from mediagit_storage.errors import IntegrityError, StorageError
 from mediagit_storage.types import BytesLike
 
-__all__ = ["CHUNK", "BinaryFile", "BytesSource", "FileSource", "IterableSource", "Source", "SourceData", "as_source"]
+__all__ = [
+    "CHUNK",
+    "BinaryFile",
+    "BytesSource",
+    "FileRegion",
+    "FileSource",
+    "FileState",
+    "IterableSource",
+    "Source",
+    "SourceData",
+    "as_source",
+    "changed_file",
+]
 
 #: How much is read from a file at a time, in bytes.
 CHUNK: Final = 1024 * 1024
@@ -31,6 +43,42 @@ class BinaryFile(Protocol):
 
 
 SourceData = BytesLike | BinaryFile | Iterable[BytesLike]
+
+
+class FileState(NamedTuple):
+    """What of an open file changes when somebody writes to it."""
+
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> FileState:
+        """As it is now."""
+        status = os.fstat(descriptor)
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+class FileRegion(NamedTuple):
+    """A part of a file on disk, for those who read by position: ``size`` bytes from ``offset`` of ``descriptor``."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset`` of the region; `IntegrityError` when the file has become shorter.
+
+        Thread-safe.
+        """
+        pieces: list[bytes] = []
+        missing = length
+        while missing:
+            data = os.pread(self.descriptor, missing, self.offset + offset + length - missing)
+            if not data:
+                raise changed_file()
+            pieces.append(data)
+            missing -= len(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class Source(ABC):
@@ -50,6 +98,22 @@ class Source(ABC):
     def buffer(self) -> BytesLike | None:
         """The whole content if it lies in memory already, else None."""
         return None
+
+    # ---- for uploads in parts, which are read in any order, and for those that resume, which leave some out
+
+    def region(self) -> FileRegion | None:
+        """Where the content lies in a file on disk, to be read by position in any order, else None.
+
+        Who reads it calls `advance` for what is done and `finished` before the commit. A declared checksum is verified
+        before this returns.
+        """
+        return None
+
+    def finished(self) -> None:  # noqa: B027  # what lies in memory or comes once has nothing to prove
+        """Call when the `region` was read, before the commit: `IntegrityError` if the file is not as it was."""
+
+    def advance(self, count: int) -> None:  # noqa: B027  # nobody may be watching
+        """Report ``count`` bytes of the `region` as done: stored now, or by the run that is being resumed."""
 
 
 class BytesSource(Source):
@@ -80,6 +144,7 @@ class FileSource(Source):
         self.rewindable = self._start is not None
         self.size = _remaining(file, self._start)
         self._used = False
+        self._before: FileState | None = None
 
     def chunks(self) -> Iterator[BytesLike]:
         """The rest of the file in pieces of `CHUNK` bytes; again from the same position on a second call."""
@@ -108,6 +173,20 @@ class FileSource(Source):
         if isinstance(self._file, io.BufferedRandom):
             self._file.flush()
         return raw.fileno()
+
+    def region(self) -> FileRegion | None:
+        """The rest of the file, where it lies on disk. It must not change from here on."""
+        descriptor = self.descriptor()
+        if descriptor is None or self.size is None:
+            return None
+        self._before = self._before or FileState.of(descriptor)
+        return FileRegion(descriptor, self._start or 0, self.size)
+
+    def finished(self) -> None:
+        """Compares size and time of change with those of before."""
+        descriptor = self.descriptor()
+        if self._before is not None and descriptor is not None and FileState.of(descriptor) != self._before:
+            raise changed_file()
 
     @property
     def start(self) -> int | None:
@@ -160,6 +239,11 @@ def as_source(data: SourceData) -> Source:
     if isinstance(data, Iterable):
         return IterableSource(data)
     raise TypeError(f"data is bytes-like, a binary file or an iterable of bytes-like, not {type(data).__name__}")
+
+
+def changed_file() -> IntegrityError:
+    """The error for a local file that did not keep still."""
+    return IntegrityError("the local file changed while it was read; nothing was stored")
 
 
 def _flat(data: BytesLike) -> BytesLike:

@@ -27,6 +27,7 @@ from mediagit_storage.batches import Batch
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.checked import CheckedSource, check_buffer
 from mediagit_storage.clock import SYSTEM_CLOCK
+from mediagit_storage.downloading import Download
 from mediagit_storage.errors import (
     BucketNotFoundError,
     ClosedError,
@@ -47,7 +48,7 @@ from mediagit_storage.ranges import check_range, coalesce, resolve_range
 from mediagit_storage.reader import ObjectReader
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import IterableSource, Source, SourceData, as_source
-from mediagit_storage.transfer import Durability, LocalFileSource, replacing_file
+from mediagit_storage.transfer import Durability, LocalFileSource, resume_point
 from mediagit_storage.types import (
     Attributes,
     ByteRange,
@@ -315,16 +316,25 @@ class Storage:
         if_absent: bool = False,
         if_match: str | None = None,
         checksum: Checksum | None = None,
+        resume: bool = True,
     ) -> ObjectInfo:
         """Store a local file. Like `put`; the content type is guessed from ``key`` unless given.
 
         A file that changes while it is read is an `IntegrityError`, and nothing is stored. Trouble with the file itself
         is the operating system's own error (`FileNotFoundError`, `PermissionError`).
+
+        Where the storage can (`Capabilities.resumable_uploads`), a large upload that broke off, even by a killed
+        process, goes on where it stopped when the same call is made again: the same file, unchanged, to the same key
+        with the same options. Anything else starts afresh. ``resume=False`` always starts afresh and leaves nothing.
         """
         with self._explain("put", key), Path(path).open("rb", buffering=0) as file:
             described = self._with_content_type(key, attributes)
             options = _put_options(described, if_absent=if_absent, if_match=if_match, checksum=checksum)
-            return self._put(key, LocalFileSource(file), options, None)
+            source = LocalFileSource(file)
+            if not resume or not self.capabilities.resumable_uploads:
+                return self._put(key, source, options, None)
+            with resume_point(source, Path(path), repr(self._backend), key, options) as point:
+                return self._put(key, source, replace(options, resume=point), None)
 
     def download(
         self,
@@ -334,19 +344,23 @@ class Storage:
         version: str | None = None,
         overwrite: bool = True,
         durability: Durability = "full",
+        resume: bool = True,
     ) -> ObjectInfo:
         """Fetch an object into a local file, which appears under ``path`` only when it is complete.
 
         ``overwrite=False`` refuses a path that exists (`FileExistsError`). The folder must exist.
+
+        From a storage that gains by it (`Capabilities.parallel_reads`) an object above 16 MiB comes as several ranges
+        at once, all of one version of it, with at most 40 MiB in memory. When that breaks off, even by a killed process,
+        a hidden ``.NAME.*.part`` file beside ``path`` stays, and the same call fetches only what is missing; an object
+        that has changed starts afresh. A disk that fills up meanwhile gets its space back. ``resume=False`` starts afresh
+        and leaves nothing.
         """
-        target = Path(path)
-        with self.stream(key, version=version) as stream:
-            if not overwrite and os.path.lexists(target):
-                raise FileExistsError(f"{target} exists already")
-            with replacing_file(target, durability=durability) as file:
-                for chunk in stream:
-                    file.write(chunk)
-        return stream.info
+        with self._explain("get", key):
+            check_readable_key(key)
+            self._require_versions(version)
+            backend = self._start()
+            return Download(backend, key, Path(path), version, overwrite, durability, resume).run()
 
     def copy(
         self,
@@ -413,7 +427,7 @@ class Storage:
         ``start_after`` begins behind that key, whether it exists or not. ``versions`` lists all of them, the newest of a
         key first. ``exact`` resolves sizes that only the objects themselves know (through compress and encrypt).
         """
-        _check_prefix(prefix)
+        _check_listing(prefix, start_after)
         options = ListOptions(start_after, versions, exact)
         with self._explain("list", prefix):
             self._require(self.capabilities.versions or not versions, "this storage keeps no versions")
@@ -421,7 +435,7 @@ class Storage:
 
     def list_dir(self, prefix: str = "", *, start_after: str | None = None, exact: bool = False) -> Iterator[Entry]:
         """One level: objects, and a `Folder` for each group of keys that share their next segment, sorted together."""
-        _check_prefix(prefix)
+        _check_listing(prefix, start_after)
         options = ListOptions(start_after, versions=False, exact=exact)
         with self._explain("list", prefix):
             return self._listing(self._start().list_dir(prefix, options), "list", prefix)
@@ -662,7 +676,9 @@ class Storage:
             if data is not None:
                 return backend.put(key, source, options)
             checked = CheckedSource(source, size=size, checksum=options.checksum, progress=report)
-            return backend.put(key, checked, options)
+            info = backend.put(key, checked, options)
+            checked.require_proof()
+            return info
 
     def _copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         backend = self._start()
@@ -793,6 +809,12 @@ def _info(result: Result) -> ObjectInfo:
 
 def _identity(info: ObjectInfo) -> tuple[object, ...]:
     return info.key, info.size, info.modified
+
+
+def _check_listing(prefix: str, start_after: str | None) -> None:
+    _check_prefix(prefix)
+    if start_after is not None and not isinstance(start_after, str):
+        raise TypeError(f"start_after is a str, not {type(start_after).__name__}")
 
 
 def _check_prefix(prefix: str) -> None:

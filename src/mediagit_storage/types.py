@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from mediagit_storage.errors import ConfigError
 
@@ -36,6 +36,7 @@ __all__ = [
     "PresignOptions",
     "PutOptions",
     "ReadOptions",
+    "ResumeState",
     "Retention",
 ]
 
@@ -129,12 +130,40 @@ class Folder:
 Entry: TypeAlias = ObjectInfo | Folder
 
 
+class ResumeState(Protocol):
+    """A small memory that outlives the process, for one upload of one file to one key with the same options.
+
+    A backend that can continue uploads saves what it needs (the id of a multipart upload, the size of its parts; no
+    secret) before it sends the first part, and asks for it first the next time. None of these methods raises. While it
+    has answered, no other process is at the same upload.
+    """
+
+    def load(self) -> Mapping[str, JSON] | None:
+        """What was saved for this very file, unchanged since, with the same options; None to start afresh."""
+        ...
+
+    def abandoned(self) -> Mapping[str, JSON] | None:
+        """What was saved for an earlier state of the file, or with other options: an upload to be aborted, or None."""
+        ...
+
+    def save(self, state: Mapping[str, JSON], /) -> bool:
+        """Keep ``state``. False where it cannot be kept: an upload that breaks off is then aborted, not left."""
+        ...
+
+    def clear(self) -> None:
+        """Forget: the upload is complete or aborted."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PutOptions:
     """How to write: see `Storage.put` for each. ``if_match`` and ``if_absent`` exclude each other.
 
     ``late_attributes`` is asked once the source is read to its end and before the commit, and wins over
     ``attributes``; only where `Capabilities.late_metadata` says so.
+
+    ``resume`` lets a backend with `Capabilities.resumable_uploads` continue an upload that was broken off; others
+    ignore it. It speaks of the bytes of the source, so a layer that changes bytes passes None on.
     """
 
     attributes: Attributes | None = None
@@ -144,6 +173,7 @@ class PutOptions:
     retention: Retention | None = None
     legal_hold: bool = False
     late_attributes: Callable[[], Attributes] | None = None
+    resume: ResumeState | None = None
 
 
 @dataclass(frozen=True, slots=True)

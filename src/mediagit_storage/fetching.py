@@ -1,0 +1,160 @@
+"""Ranges of one object fetched side by side into an open file, by position, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from mediagit_storage.backend import BatchLimits, Completion, Content, ReadOperation, StorageBackend
+from mediagit_storage.errors import IntegrityError, PreconditionError, StorageError, TruncatedError
+from mediagit_storage.progress import Transfer
+from mediagit_storage.scope import context_inside, current_scope, inner_scope
+from mediagit_storage.types import ByteRange, ObjectInfo, ReadOptions
+
+__all__ = ["FetchLimits", "Fetched", "fetch_ranges"]
+
+Range = tuple[int, int]
+
+
+class FetchLimits(NamedTuple):
+    """``threshold``: larger objects are fetched in ranges of ``part`` bytes, ``concurrency`` of them at once."""
+
+    threshold: int
+    part: int
+    concurrency: int
+
+
+class Fetched(NamedTuple):
+    """The object that is wanted: how to read this very one, its size, and the open file that it goes to."""
+
+    key: str
+    pinned: ReadOptions
+    size: int
+    descriptor: int
+
+    def reading(self, span: Range) -> ReadOptions:
+        """The options that read one range of it."""
+        return replace(self.pinned, range=ByteRange(*span))
+
+    def check(self, info: ObjectInfo, span: Range, start: int, length: int) -> None:
+        """Refuse what a storage gives in the place of the range of this object."""
+        other = info.etag is not None and self.pinned.if_match is not None and info.etag != self.pinned.if_match
+        if other or (info.size is not None and info.size != self.size):
+            raise PreconditionError("the object changed while it was fetched")
+        if (start, length) != span:
+            raise IntegrityError(
+                f"{length:,} bytes from {start:,} came where {span[1]:,} from {span[0]:,} were asked for"
+            )
+
+
+def fetch_ranges(
+    backend: StorageBackend,
+    wanted: Fetched,
+    ranges: Iterator[Range],
+    limits: FetchLimits,
+    report: Transfer,
+) -> Generator[Range, None, None]:
+    """Write each range to its place in the file and yield it then, in any order. Closing it stops what is in flight.
+
+    A storage with native batches is driven by this thread and its ranges are held in memory until they are whole; with
+    others a thread each writes what comes piece by piece.
+    """
+    fetch = _fetch_native if backend.capabilities.batch else _fetch_threads
+    return fetch(backend, wanted, ranges, limits, report)
+
+
+def _fetch_native(
+    backend: StorageBackend,
+    wanted: Fetched,
+    ranges: Iterator[Range],
+    limits: FetchLimits,
+    report: Transfer,
+) -> Generator[Range, None, None]:
+    spans: dict[int, tuple[ReadOperation, Range]] = {}
+
+    def operations() -> Iterator[ReadOperation]:
+        for span in ranges:
+            operation = ReadOperation(wanted.key, wanted.reading(span))
+            spans[id(operation)] = operation, span
+            yield operation
+
+    bounds = BatchLimits(limits.concurrency, limits.concurrency * limits.part)
+    scope = current_scope()
+    with closing(_closable(backend.batch(operations(), bounds))) as completions:
+        for completion in completions:
+            scope.check()
+            _, span = spans.pop(id(completion.operation))
+            if completion.error is not None:
+                raise completion.error
+            content = completion.value
+            if not isinstance(content, Content):
+                raise TypeError("a read completes with its content")
+            wanted.check(content.info, span, content.start, len(content.data))
+            _write(wanted.descriptor, content.data, span[0])
+            report.advance(span[1])
+            yield span
+    if spans:
+        raise StorageError(f"the storage's batch ended without an answer for {len(spans):,} ranges")
+
+
+def _closable(completions: Iterator[Completion]) -> Generator[Completion, None, None]:
+    """The same, whatever kind of iterator a backend returns: closing it closes that one, if it can be closed."""
+    yield from completions
+
+
+def _fetch_threads(
+    backend: StorageBackend,
+    wanted: Fetched,
+    ranges: Iterator[Range],
+    limits: FetchLimits,
+    report: Transfer,
+) -> Generator[Range, None, None]:
+    inside = inner_scope()
+
+    def begin(span: Range) -> Future[Range]:
+        return threads.submit(context_inside(inside).run, _fetch_one, backend, wanted, span, report)
+
+    with ThreadPoolExecutor(limits.concurrency, thread_name_prefix="mgs-get") as threads:
+        try:
+            running = {begin(span) for span in islice(ranges, limits.concurrency)}
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                # What is there counts, also when another range has failed.
+                for each in sorted(done, key=lambda future: future.exception() is not None):
+                    yield each.result()
+                running |= {begin(span) for span in islice(ranges, len(done))}
+        finally:
+            inside.cancel()
+            threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _fetch_one(backend: StorageBackend, wanted: Fetched, span: Range, report: Transfer) -> Range:
+    scope = current_scope()
+    scope.check()
+    position, end = span[0], span[0] + span[1]
+    with backend.stream(wanted.key, wanted.reading(span)) as body:
+        wanted.check(body.info, span, body.start, body.length)
+        for chunk in body:
+            scope.check()
+            if position + len(chunk) > end:
+                raise IntegrityError("the storage sent more bytes than were asked for")
+            _write(wanted.descriptor, chunk, position)
+            position += len(chunk)
+            report.advance(len(chunk))
+    if position != end:
+        raise TruncatedError(f"{end - position:,} bytes of a range are missing")
+    return span
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    written = os.pwrite(descriptor, data, offset)
+    if written == len(data):
+        return
+    with memoryview(data) as view:
+        while written < len(view):
+            written += os.pwrite(descriptor, view[written:], offset + written)
