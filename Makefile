@@ -20,10 +20,10 @@ PYTEST := $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test unit test-long lint format types contracts docs-check face bench build clean
+.PHONY: help setup servers emulators demo test test-servers unit test-long lint format types contracts docs-check face bench bench-s3 bench-emulators build clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 # ---- the environment -----------------------------------------------------------------------------------------------
 
@@ -43,6 +43,13 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@
 
+servers: $(READY) ## install the servers that tests talk to: LocalStack, moto, SeaweedFS, rclone
+	@# A server that cannot be had is told, and its tests are skipped.
+	@$(BIN)/python scripts/emulators.py install || true
+
+emulators: servers ## start every server, print addresses and keys, and run until Ctrl-C
+	@$(BIN)/python scripts/emulators.py run $(ARGS)
+
 # ---- see it work ---------------------------------------------------------------------------------------------------
 
 demo: $(READY) ## store a real folder, list it, verify it, restore it, compare (DIR=/some/folder)
@@ -51,15 +58,20 @@ demo: $(READY) ## store a real folder, list it, verify it, restore it, compare (
 # ---- tests ---------------------------------------------------------------------------------------------------------
 
 test: lint types contracts docs-check ## everything that gates a change
-	@$(PYTEST) -n $(JOBS) -m "not long" $(ARGS)
+	@$(PYTEST) -n $(JOBS) -m "not long and not server" $(ARGS)
+
+test-servers: servers ## the tests that talk to real servers of S3, which do not gate yet
+	@$(PYTEST) -n $(JOBS) -m "server and not long" $(ARGS)
 
 unit: $(READY) ## the tests that need no server
 	@$(PYTEST) -n $(JOBS) -m "not long and not server" $(ARGS)
 
-test-long: $(READY) ## the tests that take minutes, and property tests with new random examples
+test-long: servers ## the tests that take minutes, and property tests with new random examples
 	@HYPOTHESIS_PROFILE=nightly $(PYTEST) -n $(JOBS) --timeout 1800 -m "long or hypothesis" $(ARGS)
 
-test-%: $(READY) ## the tests of one backend: test-memory, test-local
+test-s3 test-moto test-seaweedfs test-rclone test-localstack test-minio: servers
+
+test-%: $(READY) ## the tests of one backend or server: test-memory, test-local, test-s3, test-seaweedfs
 	@$(PYTEST) -n $(JOBS) -m "not long" -k "$*" $(ARGS)
 
 # ---- checks --------------------------------------------------------------------------------------------------------
@@ -94,6 +106,15 @@ face: $(READY) ## write down the public signatures and commands after a delibera
 bench: $(PEERS) ## measure the local backend beside its peers, and write benchmarks/README.md
 	@$(VENV)-bench/bin/python benchmarks/run.py local --write
 
+bench-s3: $(PEERS) ## measure S3 beside its peers against a local nginx, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the S3 benchmark" \
+	    "command -v nginx openssl && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" \
+	    nginx-light libnginx-mod-http-lua openssl
+	@$(VENV)-bench/bin/python benchmarks/run.py s3 --write
+
+bench-emulators: servers ## MB/s up and down through each server of the tests
+	@$(BIN)/python benchmarks/s3_emulators.py
+
 $(PEERS): benchmarks/requirements.txt pyproject.toml
 	@echo "setting up $(VENV)-bench"
 	@test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
@@ -104,5 +125,5 @@ build: $(READY) ## a wheel and a source archive in dist/
 	@$(BIN)/python -m hatchling build
 
 clean: ## remove what was made here, .venv too
-	@rm -rf $(VENV) $(VENV)-bench dist build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-bench .cache dist build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

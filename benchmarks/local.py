@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from turns import peak_mib
 
 SMALL = 16 * 1024
 LARGE = 1024 * 1024 * 1024
@@ -187,10 +188,12 @@ def measure(task: str, contestant: str, folder: Path, count: int) -> dict[str, f
         "get-large": lambda: found.append(store.get_large("large.bin") // LARGE),
         "list": lambda: found.append(sum(1 for _ in store.names())),
     }
+    before = time.process_time()
     seconds = timed(work[task])
+    cpu = time.process_time() - before
     if task in {"get-large", "list"} and found[0] < count:
         raise SystemExit(f"{contestant} found {found[0]} of {count}")
-    return {"seconds": seconds}
+    return {"seconds": seconds, "cpu": cpu}
 
 
 def prepare(task: str, contestant: str, folder: Path, count: int) -> None:
@@ -236,10 +239,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.prepare:
         prepare(arguments.task, arguments.contestant, arguments.folder, arguments.count)
+        print("{}")
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
     result = measure(arguments.task, arguments.contestant, arguments.folder, arguments.count)
-    result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result["peak_mib"] = peak_mib()
     json.dump(result, sys.stdout)
 
 

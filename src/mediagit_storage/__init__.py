@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mediagit_storage.backend import BatchLimits
     from mediagit_storage.backends.local import LocalBackend
     from mediagit_storage.backends.memory import MemoryBackend
+    from mediagit_storage.backends.s3 import B2Backend, MinIOBackend, S3Backend, SpacesBackend
     from mediagit_storage.batches import Batch
     from mediagit_storage.capabilities import Capabilities
     from mediagit_storage.errors import (
@@ -80,6 +81,7 @@ __all__ = [
     "AccessError",
     "AlreadyExistsError",
     "Attributes",
+    "B2Backend",
     "Batch",
     "BatchLimits",
     "BucketNotFoundError",
@@ -106,6 +108,7 @@ __all__ = [
     "LiteralSecretWarning",
     "LocalBackend",
     "MemoryBackend",
+    "MinIOBackend",
     "NotFoundError",
     "NotModifiedError",
     "ObjectInfo",
@@ -116,9 +119,11 @@ __all__ = [
     "PreconditionError",
     "Progress",
     "Retention",
+    "S3Backend",
     "Scope",
     "Secret",
     "SecretRef",
+    "SpacesBackend",
     "Storage",
     "StorageError",
     "StorageTimeoutError",
@@ -144,6 +149,7 @@ _HOMES: Final = {
     "mediagit_storage.backend": ("BatchLimits",),
     "mediagit_storage.backends.local": ("LocalBackend",),
     "mediagit_storage.backends.memory": ("MemoryBackend",),
+    "mediagit_storage.backends.s3": ("B2Backend", "MinIOBackend", "S3Backend", "SpacesBackend"),
     "mediagit_storage.batches": ("Batch",),
     "mediagit_storage.capabilities": ("Capabilities",),
     "mediagit_storage.errors": (

@@ -7,9 +7,10 @@ have the right type already; and a secret is never taken from a URL.
 from __future__ import annotations
 
 import difflib
+import operator
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -62,9 +63,10 @@ def from_environment(
     """
     variables: Mapping[str, str] = getattr(config_type, "ENVIRONMENT", {})
     source = os.environ if environ is None else environ
-    host: str = getattr(config_type, "HOST_OPTION", "")
-    named = options.get(host)
-    foreign = named is not None and named.origin is Origin.URL and named.value != source.get(variables.get(host, ""))
+    foreign = any(
+        _names_foreign(config_type, options.get(host), source.get(variables.get(host, "")))
+        for host in getattr(config_type, "HOST_OPTIONS", (getattr(config_type, "HOST_OPTION", ""),))
+    )
     hints = get_type_hints(config_type)
     added: dict[str, Given] = {}
     for name, variable in variables.items():
@@ -77,6 +79,14 @@ def from_environment(
             value = SecretRef(env=variable) if source is os.environ else Secret(text)
             added[name] = Given(value, Origin.ENVIRONMENT)
     return added
+
+
+def _names_foreign(config_type: type, named: Given | None, own: str | None) -> bool:
+    """Whether nothing but a URL names this server."""
+    if named is None or named.origin is not Origin.URL:
+        return False
+    alike: Callable[[str, str], bool] = getattr(config_type, "same_host", operator.eq)
+    return own is None or not isinstance(named.value, str) or not alike(named.value, own)
 
 
 def build_config(

@@ -132,6 +132,15 @@ def _file_url(url: StorageURL) -> tuple[dict[str, JSON], str]:
     return {"path": url.path}, ""
 
 
+def _server_url(url: StorageURL) -> tuple[dict[str, JSON], str]:
+    """``minio://HOST:PORT/BUCKET/prefix``; without a host the environment or a profile names the server."""
+    bucket, _, prefix = url.path.removeprefix("/").partition("/")
+    options: dict[str, JSON] = {"bucket": bucket} if bucket else {}
+    if url.host:
+        options["endpoint"] = url.host if url.port is None else f"{url.host}:{url.port}"
+    return options, prefix
+
+
 def _backend(factory: str, config_type: str, url_config: UrlConfig) -> Callable[[], BackendEntry]:
     return lambda: BackendEntry(
         cast("Callable[[object], StorageBackend]", _resolve(factory)), cast("type", _resolve(config_type)), url_config
@@ -147,6 +156,7 @@ def _layer(factory: str, config_type: str) -> Callable[[], LayerEntry]:
 
 _LOCAL: Final = "mediagit_storage.backends.local"
 _MEMORY: Final = "mediagit_storage.backends.memory"
+_S3: Final = "mediagit_storage.backends.s3"
 
 _backends: Final = _Registry[BackendEntry](
     "scheme",
@@ -154,6 +164,10 @@ _backends: Final = _Registry[BackendEntry](
     {
         "file": _backend(f"{_LOCAL}:LocalBackend.from_config", f"{_LOCAL}:LocalConfig", _file_url),
         "memory": _backend(f"{_MEMORY}:MemoryBackend.from_config", f"{_MEMORY}:MemoryConfig", bucket_url("name")),
+        "s3": _backend(f"{_S3}:S3Backend.from_config", f"{_S3}:S3Config", bucket_url("bucket")),
+        "minio": _backend(f"{_S3}:MinIOBackend.from_config", f"{_S3}:MinIOConfig", _server_url),
+        "b2": _backend(f"{_S3}:B2Backend.from_config", f"{_S3}:B2Config", bucket_url("bucket")),
+        "spaces": _backend(f"{_S3}:SpacesBackend.from_config", f"{_S3}:SpacesConfig", bucket_url("bucket")),
     },
 )
 _layers: Final = _Registry[LayerEntry](

@@ -6,6 +6,7 @@ A configuration is a frozen dataclass whose fields are JSON-like (text, numbers,
 - ``ENVIRONMENT: ClassVar[Mapping[str, str]]``, option to environment variable, asked for options that nobody gave;
 - ``HOST_OPTION: ClassVar[str]``, the option that names the server: secrets of the environment are withheld when
   that server was named by nothing but a URL, so that a link from elsewhere cannot send them to its own host.
+  ``HOST_OPTIONS`` names several; ``same_host(one, other)``, a static method, tells if two spellings name one server.
 """
 
 from __future__ import annotations

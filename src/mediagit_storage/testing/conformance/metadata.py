@@ -18,7 +18,7 @@ _ALL = Attributes(
     content_encoding="gzip",
     content_disposition='attachment; filename="a b.txt"',
     metadata={"author": "someone", "x-y_z.1": "two  words", "empty": ""},
-    storage_class="STANDARD",
+    storage_class="STANDARD_IA",
     tags={"team": "media", "a+b": "c/d"},
 )
 _WEIRD_VALUES = (" leading", "trailing ", "a=b;c,d", "%41", "é", "e\u0301", "日本語", "😀", "x" * 500, '"quoted"', "\\")

@@ -1,0 +1,299 @@
+"""`S3Backend`: one bucket of Amazon S3 or of a service that speaks its language. See the modules beside it for how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import ClassVar, Self
+
+from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
+from mediagit_storage.backends.s3.addressing import address_of
+from mediagit_storage.backends.s3.batch import BatchRunner
+from mediagit_storage.backends.s3.checks import findings
+from mediagit_storage.backends.s3.client import Client, Signing
+from mediagit_storage.backends.s3.config import S3Config, config_from_env
+from mediagit_storage.backends.s3.copying import Copier
+from mediagit_storage.backends.s3.credentials import provider_for
+from mediagit_storage.backends.s3.deleting import Deleter
+from mediagit_storage.backends.s3.documents import create_bucket
+from mediagit_storage.backends.s3.documents import versioning as versioning_document
+from mediagit_storage.backends.s3.paging import Lister
+from mediagit_storage.backends.s3.reading import Reader
+from mediagit_storage.backends.s3.services import capabilities_of, region_to_name
+from mediagit_storage.backends.s3.shapes import Fields, response_query
+from mediagit_storage.backends.s3.translate import read_failure
+from mediagit_storage.backends.s3.writing import Sizes, Writer
+from mediagit_storage.capabilities import Capabilities
+from mediagit_storage.clock import SYSTEM_CLOCK, Clock
+from mediagit_storage.errors import AlreadyExistsError, ConfigError, UnsupportedError
+from mediagit_storage.http.retry import Rules
+from mediagit_storage.http.transport import Transport
+from mediagit_storage.secrets import Secret, SecretValue
+from mediagit_storage.settings import export_config
+from mediagit_storage.source import Source
+from mediagit_storage.types import (
+    ConnectionInfo,
+    CopyOptions,
+    DeleteOptions,
+    Entry,
+    Finding,
+    ListOptions,
+    ObjectInfo,
+    PendingUpload,
+    PresignOptions,
+    PutOptions,
+    ReadOptions,
+)
+
+__all__ = ["S3Backend"]
+
+
+class S3Backend(StorageBackend):
+    """One bucket of Amazon S3, or of any service that speaks its language (``service``, ``endpoint``).
+
+    The credentials are those given, or else what botocore's chain finds (extra ``aws``) when the first request is made.
+    All further options are in `S3Config`, for `from_config`. Nothing is asked of the service before the first call.
+
+    Objects of more than 100 MB, and streams of more than one part, travel in parts of 8 MiB and more, 8 at once; an
+    upload that fails is aborted. A content type, storage class ``STANDARD`` or tag that the service makes up reads back
+    as None.
+    """
+
+    #: The name under which it is registered.
+    SCHEME: ClassVar[str] = "s3"
+    CONFIG: ClassVar[type[S3Config]] = S3Config
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        service: str | None = None,
+        access_key_id: str | SecretValue | None = None,
+        secret_access_key: str | SecretValue | None = None,
+        session_token: str | SecretValue | None = None,
+        profile: str | None = None,
+        anonymous: bool = False,
+    ) -> None:
+        config = self.CONFIG(
+            bucket=bucket,
+            region=region,
+            endpoint=endpoint,
+            service=service,
+            access_key_id=_secret(access_key_id),
+            secret_access_key=_secret(secret_access_key),
+            session_token=_secret(session_token),
+            profile=profile,
+            anonymous=anonymous,
+        )
+        self._open(config, SYSTEM_CLOCK, None)
+
+    @classmethod
+    def from_config(cls, config: S3Config, *, clock: Clock = SYSTEM_CLOCK, rules: Rules | None = None) -> Self:
+        """The bucket that a configuration names. ``clock`` and ``rules`` are seams for tests."""
+        self = cls.__new__(cls)
+        self._open(config, clock, rules)
+        return self
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, bucket: str | None = None) -> Self:
+        """What the environment names (`S3Config.ENVIRONMENT` of this class); ``bucket`` where that names none."""
+        return cls.from_config(config_from_env(cls.CONFIG, environ, bucket))
+
+    def _open(self, config: S3Config, clock: Clock, rules: Rules | None) -> None:
+        self._config = config
+        self._clock = clock
+        self._rules = rules
+        service = config.known_service()
+        endpoint = config.full_endpoint()
+        address = address_of(
+            service,
+            config.bucket,
+            region=config.region,
+            account=config.account,
+            endpoint=endpoint,
+            allow_http=config.allow_http,
+        )
+        # A server of one's own takes any region.
+        self._region = config.region or service.region or "us-east-1"
+        encryption = config.server_encryption()
+        if encryption is not None:
+            encryption.check(service, address.scheme)
+        provider = provider_for(config)
+        signing = None if provider is None else Signing(provider, self._region, address.host, clock)
+        self._transport = Transport(config.transport_options())
+        known = rules if rules is not None else Rules(config.retry_policy(), clock)
+        self._client = Client(
+            address,
+            service,
+            signing,
+            self._transport,
+            known,
+            bucket=config.bucket,
+            encryption=encryption,
+            requester_pays=config.requester_pays,
+        )
+        sizes = Sizes(config.part_size, config.multipart_threshold, config.concurrency, config.buffer_size)
+        self._reader = Reader(self._client, verify=config.verify_reads)
+        self._writer = Writer(self._client, self._reader, sizes)
+        self._deleter = Deleter(self._client, self._reader)
+        self._lister = Lister(self._client)
+        self._copier = Copier(self._client, self._reader, self._writer, concurrency=config.concurrency)
+        self._batches = BatchRunner(self._client, self._reader, self._writer, self._deleter)
+        # What every read and write goes through, without a step in between.
+        self._capabilities = self._promised()
+        own = f"{self.SCHEME}://{config.bucket}"
+        self._description = own if endpoint is None else f"{own} at {address.scheme}://{address.host}"
+
+    def _promised(self) -> Capabilities:
+        service = self._client.service
+        found = capabilities_of(service)
+        return replace(
+            found,
+            retention=found.retention and self._config.object_lock,
+            replace_head=found.replace_head and service.put_conditions and service.multipart_conditions,
+            presign=found.presign if self._client.signing is not None else frozenset(),
+            parallel_reads=True,
+            resumable_uploads=True,
+        )
+
+    # ---- what is known without asking
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the table of services says, as far as the options do not know better."""
+        return self._capabilities
+
+    @property
+    def description(self) -> str:
+        """``s3://BUCKET``, with the server's address where it is one of one's own."""
+        return self._description
+
+    @property
+    def config(self) -> S3Config:
+        """The options it was opened with."""
+        return self._config
+
+    def connection_info(self) -> ConnectionInfo:
+        """The options that differ from their defaults; secrets as references only."""
+        return ConnectionInfo(self.SCHEME, export_config(self._config))
+
+    # ---- objects
+
+    def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
+        """Store an object: one request, or an upload in parts that is completed by one or aborted.
+
+        A conditional write carries a random token in hidden metadata: when an answer gets lost and the repeated
+        request meets its own object, that is the success that it is.
+        """
+        return self._writer.put(key, source, options)
+
+    def read(self, key: str, options: ReadOptions) -> Content:
+        """One request. A body that breaks off is gone on with where it stopped, for the same version only."""
+        return self._reader.read(key, options)
+
+    def stream(self, key: str, options: ReadOptions) -> Body:
+        """One request, pulled by the reader; gone on with like `read`."""
+        return self._reader.stream(key, options)
+
+    def stat(self, key: str, version: str | None = None) -> ObjectInfo:
+        """One request; one more where the object has tags, and for an absence that may be the bucket's."""
+        return self._reader.stat(key, version)
+
+    def list(self, prefix: str, options: ListOptions) -> Iterator[ObjectInfo]:
+        """Pages of 1,000, the next one on its way while one is used; folder by folder where the server has no order."""
+        return self._lister.list(prefix, options)
+
+    def list_dir(self, prefix: str, options: ListOptions) -> Iterator[Entry]:
+        """One level, grouped by the server."""
+        return self._lister.list_dir(prefix, options)
+
+    def delete(self, key: str, options: DeleteOptions) -> None:
+        """One request; with ``missing_ok=False`` one before it to look."""
+        self._deleter.delete(key, options)
+
+    def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
+        """By the server, of the version that was looked at first; part by part above the service's limit."""
+        return self._copier.copy(source, target, options)
+
+    def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
+        """An upload whose first part is new and whose others are copied by the server."""
+        return self._copier.replace_head(key, head, old_length, if_match)
+
+    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
+        """All in this thread but large and streamed writes; consecutive plain deletes go a thousand at a time."""
+        return self._batches.run(operations, limits)
+
+    # ---- links, bucket, uploads
+
+    def presign(self, key: str, options: PresignOptions) -> str:
+        """A link signed with the credentials of now, at most seven days; it ends when temporary ones do."""
+        client = self._client
+        if client.signing is None:
+            raise UnsupportedError("nothing can be signed without credentials")
+        fields: Fields = []
+        if options.content_type is not None and options.method == "PUT":
+            fields.append(("content-type", options.content_type))
+        if options.response and options.method != "GET":
+            raise ConfigError("only links for GET can set fields of their answer")
+        seconds = options.expires // timedelta(seconds=1)
+        if options.expires > timedelta(0):
+            seconds = max(1, seconds)
+        if options.method == "PUT":
+            client.check_written(key)
+        path = client.address.path(key)
+        query = client.signing.presign(options.method, path, response_query(options.response), fields, seconds)
+        return client.address.url(path, query)
+
+    def create(self, *, versioning: bool | None = None) -> None:
+        """Make the bucket (with object lock where the options say so), and switch versions on or off."""
+        client = self._client
+        body = create_bucket(region_to_name(client.service, self._region if self._config.region else None))
+        fields: Fields = [("x-amz-bucket-object-lock-enabled", "true")] if self._config.object_lock else []
+        call = client.bucket_call("PUT", (), fields, body)
+        try:
+            client.expect(call, subject="bucket")
+        except AlreadyExistsError:
+            # Somebody else's is one, too.
+            client.expect(client.bucket_call("HEAD"), subject="bucket")
+        if versioning is not None:
+            if not client.service.versions:
+                raise UnsupportedError(f"{client.service.title} keeps no versions")
+            document = versioning_document(enabled=versioning)
+            client.expect(client.bucket_call("PUT", [("versioning", "")], None, document), subject="bucket")
+
+    def pending_uploads(self, prefix: str) -> Iterator[PendingUpload]:
+        """Uploads in parts that were neither completed nor aborted."""
+        return self._lister.uploads(prefix)
+
+    def abort_upload(self, upload: PendingUpload) -> None:
+        """Abort one; its space is free at once."""
+        client = self._client
+        call = client.key_call("DELETE", upload.key, [("uploadId", upload.id)])
+        response = client.send(call).response
+        if response.status != 404:
+            client.check(response, call)
+            return
+        if read_failure(response.status, response.headers, response.body).code == "NoSuchBucket":
+            client.check(response, call)
+
+    def check(self) -> Iterable[Finding]:
+        """Credentials, bucket, region, clocks, versions and conditions, as far as looking tells."""
+        return findings(self._client, self._config, self._region, self._clock)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_reopen, (type(self), self._config))
+
+
+def _reopen(kind: type[S3Backend], config: S3Config) -> S3Backend:
+    return kind.from_config(config)
+
+
+def _secret(value: str | SecretValue | None) -> SecretValue | None:
+    return Secret(value) if isinstance(value, str) else value

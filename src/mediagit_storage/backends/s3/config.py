@@ -1,0 +1,268 @@
+"""What a storage of the S3 family is opened with: one set of options, and each service's own names in the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from mediagit_storage.backends.s3.addressing import is_loopback
+from mediagit_storage.backends.s3.services import ChecksumName, EncryptionName, Service, adjusted, service_named
+from mediagit_storage.backends.s3.shapes import Encryption
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.http.multipart import (
+    DEFAULT_BUFFER,
+    DEFAULT_CONCURRENCY,
+    DEFAULT_PART,
+    DEFAULT_THRESHOLD,
+    check_part_size,
+)
+from mediagit_storage.http.network import TransportOptions
+from mediagit_storage.http.retry import RetryPolicy
+from mediagit_storage.secrets import Secret, SecretRef, SecretValue, resolve_secret
+
+__all__ = ["B2Config", "MinIOConfig", "S3Config", "SpacesConfig", "config_from_env", "endpoint_url"]
+
+_MIB: Final = 1024 * 1024
+C = TypeVar("C", bound="S3Config")
+#: Documents of the service are never larger; bodies of objects have no bound of their own.
+_MAX_DOCUMENT: Final = 64 * _MIB
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Config:
+    """The options of an `S3Backend`, checked. Sizes are bytes, times seconds.
+
+    ==================== ==============================================================================================
+    ``bucket``           its name
+    ``region``           where it is; with an own ``endpoint`` what is signed for
+    ``endpoint``         ``https://host:port`` of a server of one's own; without a scheme http on this machine, else https
+    ``service``          ``aws minio b2 spaces r2 seaweedfs generic``: what the server can do. By default ``aws``, and
+                         ``generic`` with an endpoint that is not Amazon's
+    ``account``          the account in R2's host name
+    ``access_key_id``    with ``secret_access_key`` and ``session_token``: who signs. Without them botocore's chain is
+                         asked (extra ``aws``); ``profile`` names one of its profiles; ``anonymous`` signs nothing
+    ``conditional_writes`` ``checksum`` ``versions`` ``tags`` ``ordered`` ``path_style``: what is known better than the
+                         table of services says
+    ``object_lock``      the bucket has object lock: retention and legal holds; `create` makes it so
+    ``encryption``       ``sse-s3``, ``sse-kms`` (``kms_key_id``, ``kms_context``, ``bucket_key``) or ``sse-c``
+                         (``customer_key``: Base64 of 32 bytes)
+    ``requester_pays``   accept the costs of requests
+    ``verify_reads``     ask for checksums with whole objects, and check them, where the service keeps them
+    ``part_size`` ``multipart_threshold`` ``concurrency`` ``buffer_size``: how large objects travel
+    ``attempts`` ``retry_base`` ``retry_cap`` ``retry_total``: how often, after which pauses, requests are repeated
+    ``connect_timeout`` ``idle_timeout`` ``total_timeout`` ``proxy`` ``ca_file`` ``verify_tls`` ``allow_http``
+    ==================== ==============================================================================================
+    """
+
+    ENVIRONMENT: ClassVar[Mapping[str, str]] = {
+        "access_key_id": "AWS_ACCESS_KEY_ID",
+        "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "session_token": "AWS_SESSION_TOKEN",
+        "region": "AWS_REGION",
+        "profile": "AWS_PROFILE",
+        "endpoint": "AWS_ENDPOINT_URL",
+    }
+    HOST_OPTION: ClassVar[str] = "endpoint"
+    #: A service or account out of a URL leads to another provider's host.
+    HOST_OPTIONS: ClassVar[tuple[str, ...]] = ("endpoint", "service", "account")
+    #: The service where neither it nor a foreign endpoint is named.
+    SERVICE: ClassVar[str] = "aws"
+
+    bucket: str
+    region: str | None = None
+    endpoint: str | None = None
+    service: str | None = None
+    account: str | None = None
+    access_key_id: SecretValue | None = None
+    secret_access_key: SecretValue | None = None
+    session_token: SecretValue | None = None
+    profile: str | None = None
+    anonymous: bool = False
+    allow_http: bool = False
+    path_style: bool | None = None
+    conditional_writes: bool | None = None
+    checksum: ChecksumName | None = None
+    versions: bool | None = None
+    tags: bool | None = None
+    ordered: bool | None = None
+    object_lock: bool = False
+    encryption: EncryptionName | None = None
+    kms_key_id: str | None = None
+    kms_context: str | None = None
+    bucket_key: bool = False
+    customer_key: SecretValue | None = None
+    requester_pays: bool = False
+    verify_reads: bool = True
+    part_size: int = DEFAULT_PART
+    multipart_threshold: int = DEFAULT_THRESHOLD
+    concurrency: int = DEFAULT_CONCURRENCY
+    buffer_size: int = DEFAULT_BUFFER
+    attempts: int = 3
+    retry_base: float = 0.2
+    retry_cap: float = 20.0
+    retry_total: float | None = 120.0
+    connect_timeout: float = 10.0
+    idle_timeout: float | None = 60.0
+    total_timeout: float | None = None
+    proxy: str | None = "environment"
+    ca_file: str | None = None
+    verify_tls: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.bucket:
+            raise ConfigError("an S3 storage needs the name of a bucket")
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ConfigError("access_key_id and secret_access_key belong together: give both or none")
+        if self.anonymous and (self.access_key_id is not None or self.profile):
+            raise ConfigError("anonymous excludes credentials and a profile")
+        if self.encryption is not None and self.encryption not in get_args(EncryptionName):
+            raise ConfigError(f"encryption is one of {', '.join(get_args(EncryptionName))}")
+        if self.checksum is not None and self.checksum not in get_args(ChecksumName):
+            raise ConfigError(f"checksum is one of {', '.join(get_args(ChecksumName))}")
+        for name, value in (("concurrency", self.concurrency), ("multipart_threshold", self.multipart_threshold)):
+            if value < 1:
+                raise ConfigError(f"{name} is at least 1")
+        check_part_size(self.part_size, self.known_service().parts)
+        self.retry_policy()
+        self.transport_options()
+
+    @staticmethod
+    def same_host(one: str, other: str) -> bool:
+        """Whether two endpoints are spelled for the same place."""
+        return endpoint_url(one) == endpoint_url(other)
+
+    def known_service(self) -> Service:
+        """The service, as the user knows it better."""
+        name = self.service
+        if name is None:
+            name = self.SERVICE
+            if name == "aws" and self.endpoint and not _is_amazon(endpoint_url(self.endpoint)):
+                name = "generic"
+        return adjusted(
+            service_named(name),
+            conditional_writes=self.conditional_writes,
+            checksum=self.checksum,
+            versions=self.versions,
+            tags=self.tags,
+            ordered=self.ordered,
+            path_style=self.path_style,
+        )
+
+    def full_endpoint(self) -> str | None:
+        """The endpoint with its scheme."""
+        return endpoint_url(self.endpoint, allow_http=self.allow_http) if self.endpoint else None
+
+    def server_encryption(self) -> Encryption | None:
+        """How the service is asked to encrypt."""
+        if self.encryption is None:
+            if self.customer_key is not None or self.kms_key_id:
+                raise ConfigError('a key for encryption needs encryption="sse-c" or "sse-kms"')
+            return None
+        key: Secret | None = None if self.customer_key is None else resolve_secret(self.customer_key)
+        return Encryption(self.encryption, self.kms_key_id, self.kms_context, self.bucket_key, key)
+
+    def retry_policy(self) -> RetryPolicy:
+        """How requests are repeated."""
+        return RetryPolicy(self.attempts, self.retry_base, self.retry_cap, self.retry_total)
+
+    def transport_options(self) -> TransportOptions:
+        """How connections are made."""
+        return TransportOptions(
+            connect_timeout=self.connect_timeout,
+            idle_timeout=self.idle_timeout,
+            total_timeout=self.total_timeout,
+            proxy=self.proxy,
+            ca_file=self.ca_file,
+            verify=self.verify_tls,
+            allow_http=self.allow_http,
+            max_body=_MAX_DOCUMENT,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinIOConfig(S3Config):
+    """The options of a `MinIOBackend`: those of `S3Config`, with an ``endpoint`` that has to be named."""
+
+    ENVIRONMENT: ClassVar[Mapping[str, str]] = {
+        "endpoint": "MINIO_ENDPOINT",
+        "bucket": "MINIO_BUCKET",
+        "access_key_id": "MINIO_ACCESS_KEY",
+        "secret_access_key": "MINIO_SECRET_KEY",
+    }
+    SERVICE: ClassVar[str] = "minio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class B2Config(S3Config):
+    """The options of a `B2Backend`: those of `S3Config`, with a ``region`` such as ``us-west-004``."""
+
+    ENVIRONMENT: ClassVar[Mapping[str, str]] = {
+        "access_key_id": "B2_APPLICATION_KEY_ID",
+        "secret_access_key": "B2_APPLICATION_KEY",
+        "bucket": "B2_BUCKET",
+        "region": "B2_REGION",
+    }
+    SERVICE: ClassVar[str] = "b2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpacesConfig(S3Config):
+    """The options of a `SpacesBackend`: those of `S3Config`, with a ``region`` such as ``ams3``."""
+
+    ENVIRONMENT: ClassVar[Mapping[str, str]] = {
+        "access_key_id": "SPACES_ACCESS_KEY",
+        "secret_access_key": "SPACES_SECRET_KEY",
+        "bucket": "SPACES_NAME",
+        "region": "SPACES_REGION",
+    }
+    SERVICE: ClassVar[str] = "spaces"
+
+
+def endpoint_url(endpoint: str, *, allow_http: bool = False) -> str:
+    """An endpoint with its scheme: http for this machine and where it is allowed, https for everything else."""
+    if "://" in endpoint:
+        return endpoint.rstrip("/")
+    host = endpoint.rpartition(":")[0] if endpoint.rpartition(":")[2].isdigit() else endpoint
+    plain = allow_http or is_loopback(host or endpoint)
+    return f"{'http' if plain else 'https'}://{endpoint}".rstrip("/")
+
+
+def _is_amazon(endpoint: str) -> bool:
+    try:
+        host = (urlsplit(endpoint).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    return f".{host}".endswith(_AMAZON)
+
+
+def config_from_env(config_type: type[C], environ: Mapping[str, str] | None, bucket: str | None) -> C:
+    """The options that ``ENVIRONMENT`` of a configuration finds. Secrets of this process's environment stay references.
+
+    Raises `ConfigError` where no bucket is named.
+    """
+    source = os.environ if environ is None else environ
+    found = {name: source[variable] for name, variable in config_type.ENVIRONMENT.items() if source.get(variable)}
+    named = bucket or found.get("bucket")
+    if not named:
+        variable = config_type.ENVIRONMENT.get("bucket")
+        raise ConfigError("name the bucket" + (f", or set {variable}" if variable else ""))
+
+    def secret(name: str) -> SecretValue | None:
+        text = found.get(name)
+        if text is None:
+            return None
+        return SecretRef(env=config_type.ENVIRONMENT[name]) if environ is None else Secret(text)
+
+    return config_type(
+        bucket=named,
+        region=found.get("region"),
+        endpoint=found.get("endpoint"),
+        profile=found.get("profile"),
+        access_key_id=secret("access_key_id"),
+        secret_access_key=secret("secret_access_key"),
+        session_token=secret("session_token"),
+    )

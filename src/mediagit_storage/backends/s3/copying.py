@@ -1,0 +1,197 @@
+"""Copies that the service makes itself: in one request, or part by part for large objects."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Final
+
+from mediagit_storage.backends.s3.addressing import copy_source
+from mediagit_storage.backends.s3.answers import parse_copied
+from mediagit_storage.backends.s3.client import DOCUMENT, Call, Client
+from mediagit_storage.backends.s3.documents import CompletedPart
+from mediagit_storage.backends.s3.reading import Reader
+from mediagit_storage.backends.s3.shapes import Fields, attribute_fields, condition_fields, copy_fields, etag_field
+from mediagit_storage.backends.s3.writing import TOKEN, Writer
+from mediagit_storage.errors import (
+    AlreadyExistsError,
+    ConnectionLostError,
+    IntegrityError,
+)
+from mediagit_storage.http.encoding import encode_query
+from mediagit_storage.http.multipart import MIB, Part, plan_parts
+from mediagit_storage.http.retry import Job, Traits
+from mediagit_storage.source import BytesSource
+from mediagit_storage.types import Attributes, ByteRange, CopyOptions, ObjectInfo, PutOptions, ReadOptions
+
+__all__ = ["Copier"]
+
+#: Parts of a copy do not travel: they are large, so that few requests do.
+_COPY_PART: Final = 512 * MIB
+#: A server says nothing while it copies, in seconds.
+_PATIENT: Final = 900.0
+
+
+class Copier:
+    """Copies within one bucket."""
+
+    def __init__(self, client: Client, reader: Reader, writer: Writer, *, concurrency: int) -> None:
+        self._client = client
+        self._reader = reader
+        self._writer = writer
+        self._concurrency = concurrency
+
+    def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
+        """Copy one object; two requests, and more above the service's limit for one copy."""
+        self._client.check_written(target)
+        found = self._reader.stat(source, options.version)
+        kept = found.attributes if found.attributes is not None else Attributes()
+        attributes = kept if options.attributes is None else options.attributes
+        if source == target:
+            if options.if_absent:
+                raise AlreadyExistsError("an object is there already")
+            if options.version is None and options.attributes is None:
+                return found
+        if (found.size or 0) > self._client.service.max_copy:
+            return self._in_parts(found, target, attributes, options)
+        # A copy onto itself, and one with a token, has to name all attributes.
+        named = options.attributes is not None or options.if_absent or source == target
+        return self._at_once(found, target, attributes, options, replaced=named)
+
+    def _at_once(
+        self, found: ObjectInfo, target: str, attributes: Attributes, options: CopyOptions, *, replaced: bool
+    ) -> ObjectInfo:
+        client = self._client
+        token = secrets.token_hex(16) if options.if_absent else None
+        fields: Fields = [
+            *self._source_fields(found, options, replace=replaced),
+            *client.writing,
+            *condition_fields(if_absent=options.if_absent),
+        ]
+        if replaced:
+            fields += attribute_fields(attributes, client.service, hidden={TOKEN: token} if token else None)
+        elif attributes.storage_class:
+            # Not among what is copied.
+            fields.append(("x-amz-storage-class", attributes.storage_class))
+        traits = Traits(conditional=options.if_absent)
+        call = Call("PUT", client.path(target), "", fields, b"", traits, DOCUMENT, _PATIENT)
+        retried = client.send(call)
+        response = retried.response
+        if token is not None and retried.maybe_done and response.status in {409, 412}:
+            ours = self._writer.own(target, token)
+            if ours is not None:
+                return ours
+        if response.status == 412 and not options.if_absent:
+            raise ConnectionLostError("the object was overwritten while it was copied; copy it again")
+        client.check(response, call, condition="absent" if options.if_absent else None)
+        copied = parse_copied(target, response.body, response.headers)
+        if copied.etag is None:
+            return self._reader.stat(target)
+        copied.size = copied.stored_size = found.size
+        return copied
+
+    def _source_fields(self, found: ObjectInfo, options: CopyOptions, *, replace: bool) -> Fields:
+        client = self._client
+        return [
+            *copy_fields(
+                copy_source(client.bucket, found.key, options.version),
+                replace=replace,
+                if_match=found.etag,
+                tags=client.service.tags,
+            ),
+            *(client.encryption.source_fields() if client.encryption else []),
+        ]
+
+    # ---- in parts
+
+    def _in_parts(self, found: ObjectInfo, target: str, attributes: Attributes, options: CopyOptions) -> ObjectInfo:
+        client = self._client
+        limits = client.service.parts
+        size = found.size or 0
+        plan = plan_parts(size, limits, part_size=min(_COPY_PART, limits.max_part))
+        token = secrets.token_hex(16)
+        upload = self._writer.begin(target, attributes, token, checksums=False)
+        try:
+            parts = self._copy_parts(found, target, upload, plan.parts(), options.version)
+            put = PutOptions(if_absent=options.if_absent)
+            return self._writer.complete(target, upload, parts, put, token=token, size=size)
+        except BaseException:
+            client.aside(lambda: self._writer.abort(target, upload))
+            raise
+
+    def _copy_parts(
+        self, found: ObjectInfo, target: str, upload: str, parts: Iterable[Part], version: str | None
+    ) -> list[CompletedPart]:
+        """Copy ranges of the source into an upload, several at once."""
+        client = self._client
+        calls: dict[int, tuple[Part, Call]] = {}
+
+        def jobs() -> Iterator[Job]:
+            for part in parts:
+                call = self._part_call(found, target, upload, part, version)
+                job = client.job(call)
+                calls[id(job)] = (part, call)
+                yield job
+
+        done: list[CompletedPart] = []
+        with closing(client.send_all(jobs(), concurrency=self._concurrency, buffer_bytes=MIB)) as results:
+            for result in results:
+                part, call = calls.pop(id(result.job))
+                if result.error is not None or result.retried is None:
+                    raise result.error or IntegrityError("a part has neither an answer nor an error")
+                response = result.retried.response
+                if response.status == 412:
+                    raise ConnectionLostError("the object was overwritten while it was copied; copy it again")
+                client.check(response, call)
+                etag = parse_copied(target, response.body, response.headers).etag
+                if etag is None:
+                    raise IntegrityError("the server copied a part and gave no ETag for it")
+                done.append(CompletedPart(part.number, f'"{etag}"'))
+        return done
+
+    def _part_call(self, found: ObjectInfo, target: str, upload: str, part: Part, version: str | None) -> Call:
+        client = self._client
+        fields: Fields = [
+            ("x-amz-copy-source", copy_source(client.bucket, found.key, version)),
+            ("x-amz-copy-source-range", f"bytes={part.offset}-{part.offset + part.length - 1}"),
+            *([] if found.etag is None else [("x-amz-copy-source-if-match", etag_field(found.etag))]),
+            *(client.encryption.source_fields() if client.encryption else []),
+            *client.reading,
+        ]
+        query = encode_query([("partNumber", str(part.number)), ("uploadId", upload)])
+        return Call("PUT", client.path(target), query, fields, b"", code_of=DOCUMENT, idle_timeout=_PATIENT)
+
+    # ---- another beginning
+
+    def replace_head(self, key: str, head: bytes, old_length: int, if_match: str) -> ObjectInfo:
+        """Put ``head`` in the place of the first ``old_length`` bytes; the rest does not travel, if it is large."""
+        client = self._client
+        limits = client.service.parts
+        found = self._reader.stat(key, options=ReadOptions(if_match=if_match))
+        size, attributes = found.size or 0, found.attributes
+        if old_length > size:
+            raise IntegrityError(f"the object has {size:,} bytes, and its head is said to have {old_length:,}")
+        # The first part needs a size that is taken, and so do the parts after it.
+        borrowed = max(0, limits.min_part - len(head))
+        begin = old_length + borrowed
+        if size - begin < limits.min_part:
+            rest = b"" if size == old_length else self._rest(key, old_length, None, if_match)
+            return self._writer.put(key, BytesSource(head + rest), PutOptions(attributes, if_match=if_match))
+        first = head + (self._rest(key, old_length, borrowed, if_match) if borrowed else b"")
+        token = secrets.token_hex(16)
+        upload = self._writer.begin(key, attributes, token, checksums=False)
+        try:
+            beginning = self._writer.put_part(key, upload, 1, first)
+            plan = plan_parts(size - begin, replace(limits, max_parts=limits.max_parts - 1), part_size=_COPY_PART)
+            moved = (Part(each.number + 1, begin + each.offset, each.length) for each in plan.parts())
+            parts = [beginning, *self._copy_parts(found, key, upload, moved, None)]
+            total = size - old_length + len(head)
+            return self._writer.complete(key, upload, parts, PutOptions(if_match=if_match), token=token, size=total)
+        except BaseException:
+            client.aside(lambda: self._writer.abort(key, upload))
+            raise
+
+    def _rest(self, key: str, offset: int, length: int | None, if_match: str) -> bytes:
+        return self._reader.read(key, ReadOptions(ByteRange(offset, length), if_match=if_match)).data

@@ -1,0 +1,256 @@
+"""Many transfers in one thread: the engine behind `Transport.send_all`."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Final, NamedTuple
+
+import pycurl  # type: ignore[import-untyped]
+
+from mediagit_storage.http.driver import Driver, Waker
+from mediagit_storage.http.exchange import Exchange
+from mediagit_storage.http.network import Route, TransportOptions
+from mediagit_storage.http.pool import DriverPool
+from mediagit_storage.http.request import Request
+from mediagit_storage.http.response import Response
+from mediagit_storage.scope import Scope, current_scope
+
+__all__ = ["Batch", "Sent"]
+
+#: How long a feed that had nothing is left alone, in seconds, unless something happens.
+_ASK_AGAIN: Final = 0.02
+#: How often the clocks of all transfers are looked at, in seconds.
+_LOOK: Final = 0.05
+
+
+class Sent(NamedTuple):
+    """How one request of many ended: with ``response``, or with ``error``.
+
+    The feed may hand in one of its own, for something that failed before there was a request: it passes through.
+    """
+
+    request: Request | None
+    response: Response | None
+    error: Exception | None
+
+
+class _Budget:
+    """Bytes of bodies in memory. Transfers beyond it wait, the oldest excepted."""
+
+    __slots__ = ("held", "limit", "waiting")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        self.waiting: deque[_Member] = deque()
+
+
+class _Member(Exchange):
+    """One transfer of a batch."""
+
+    __slots__ = ("budget", "oldest", "paused")
+
+    def join(self, budget: _Budget) -> None:
+        """Take part in a common budget."""
+        self.budget = budget
+        self.oldest = False
+        self.paused = False
+        self.prepare(self._take)
+
+    def _take(self, piece: bytes) -> int | None:
+        budget = self.budget
+        if budget.held + len(piece) > budget.limit and not self.oldest and budget.held:
+            # libcurl keeps the piece and brings it again.
+            self.paused = True
+            budget.waiting.append(self)
+            return int(pycurl.WRITEFUNC_PAUSE)
+        refused = self._collect(piece)
+        if refused is None:
+            budget.held += len(piece)
+        return refused
+
+    def resume(self) -> None:
+        """Go on with what was held up."""
+        self.paused = False
+        self.patience.pause(time.monotonic())
+        self.curl.pause(pycurl.PAUSE_CONT)
+
+
+class Batch:
+    """The state of one `send_all`: what travels, what is ready, what the feed said last."""
+
+    def __init__(
+        self,
+        pool: DriverPool,
+        options: TransportOptions,
+        route: Callable[[str], Route],
+        *,
+        concurrency: int,
+        buffer_bytes: int,
+        waker: Waker | None,
+    ) -> None:
+        self._pool = pool
+        self._options = options
+        self._route = route
+        self._concurrency = concurrency
+        self._budget = _Budget(buffer_bytes)
+        self._waker = waker
+        # By handle, oldest first.
+        self._members: dict[pycurl.Curl, _Member] = {}
+        self._ready: deque[Sent] = deque()
+        self._exhausted = False
+        self._ask_at = 0.0
+        self._look_at = 0.0
+
+    def run(self, requests: Iterator[Request | Sent | None]) -> Iterator[Sent]:
+        """Everything, as a generator whose closing aborts what travels."""
+        generation = self._pool.generation
+        driver = self._pool.borrow()
+        scope = current_scope()
+        clean = False
+        try:
+            if self._waker is not None:
+                driver.watch(self._waker)
+            with nullcontext() if scope.endless else scope.on_cancel(driver.waker.wake):
+                yield from self._work(requests, driver, scope)
+            clean = True
+        finally:
+            if generation == self._pool.generation:
+                self._stop(driver, generation, clean=clean)
+
+    def _work(self, requests: Iterator[Request | Sent | None], driver: Driver, scope: Scope) -> Iterator[Sent]:
+        while True:
+            self._fill(requests, driver, scope)
+            if self._ready:
+                sent = self._ready.popleft()
+                held = 0 if sent.response is None else sum(map(len, sent.response.pieces))
+                yield sent
+                self._give_back(held)
+                continue
+            if self._exhausted and not self._members:
+                return
+            now = time.monotonic()
+            self._look(scope, driver, now)
+            if self._ready:
+                continue
+            running = driver.step(self._wait(now))
+            if driver.woken:
+                driver.woken, self._ask_at = False, 0.0
+            if running < len(self._members):
+                self._collect(driver)
+
+    def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver, scope: Scope) -> None:
+        """Begin transfers while there is room and the feed has some."""
+        begun = False
+        while (
+            not self._exhausted
+            and len(self._members) < self._concurrency
+            and (self._budget.held <= self._budget.limit)
+            and (not self._ask_at or self._ready or time.monotonic() >= self._ask_at)
+        ):
+            item = next(requests, _END)
+            if isinstance(item, _End):
+                self._exhausted = True
+                break
+            if item is None:
+                self._ask_at = time.monotonic() + _ASK_AGAIN
+                break
+            self._ask_at = 0.0
+            if isinstance(item, Sent):
+                self._ready.append(item)
+                break
+            begun = self._begin(item, driver, scope) or begun
+        # What came whole while it began is taken at once: there may be nothing left to wait for.
+        if begun and driver.start() < len(self._members):
+            self._collect(driver)
+
+    def _begin(self, request: Request, driver: Driver, scope: Scope) -> bool:
+        try:
+            route = self._route(request.url)
+        except Exception as error:  # noqa: BLE001  # it belongs to this request, not to the batch
+            self._ready.append(Sent(request, None, error))
+            return False
+        member = _Member(request, route, self._options, driver.handle())
+        member.join(self._budget)
+        member.oldest = not self._members
+        self._members[member.curl] = member
+        driver.begin(member.curl)
+        member.start_clock(time.monotonic(), scope.remaining())
+        return True
+
+    def _collect(self, driver: Driver) -> None:
+        """Turn transfers that are over into results."""
+        for curl, code, message in driver.ended():
+            member = self._members[curl]
+            try:
+                result = Sent(member.request, member.finish(code, message), None)
+            except Exception as error:  # noqa: BLE001  # every failure belongs to its request
+                result = Sent(member.request, None, error)
+            self._drop(member, driver, result)
+
+    def _drop(self, member: _Member, driver: Driver, result: Sent) -> None:
+        del self._members[member.curl]
+        driver.end(member.curl, sent=member.sent > 0)
+        if result.response is None:
+            self._budget.held -= member.received
+        self._ready.append(result)
+        if member.paused:
+            self._budget.waiting.remove(member)
+        if member.oldest and self._members:
+            oldest = next(iter(self._members.values()))
+            oldest.oldest = True
+            if oldest.paused:
+                self._budget.waiting.remove(oldest)
+                oldest.resume()
+
+    def _give_back(self, count: int) -> None:
+        """The caller is done with a result: those held up go on."""
+        budget = self._budget
+        budget.held -= count
+        self._ask_at = 0.0
+        while budget.waiting and budget.held < budget.limit:
+            first = budget.waiting.popleft()
+            first.resume()
+            if first.paused:
+                # What it brought still does not fit: it stays the first.
+                budget.waiting.rotate(1)
+                break
+
+    def _look(self, scope: Scope, driver: Driver, now: float) -> None:
+        """See to the clocks, now and then. The scope's end is everybody's, a time limit its transfer's own."""
+        if not scope.endless:
+            scope.check()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK
+        for member in list(self._members.values()):
+            if member.paused:
+                member.patience.pause(now)
+                continue
+            over = member.patience.look(now, member.moved)
+            if over is not None:
+                self._drop(member, driver, Sent(member.request, None, member.fault(over)))
+
+    def _wait(self, now: float) -> float:
+        next_thing = min(self._ask_at, self._look_at) if self._ask_at and not self._exhausted else self._look_at
+        return max(0.0, next_thing - now)
+
+    def _stop(self, driver: Driver, generation: int, *, clean: bool) -> None:
+        for member in self._members.values():
+            driver.end(member.curl, sent=member.sent > 0)
+        if self._waker is not None:
+            driver.unwatch(self._waker)
+        if clean:
+            self._pool.give_back(driver, generation)
+        else:
+            self._pool.discard(driver, generation)
+
+
+class _End:
+    """What `next` returns for a feed that is over."""
+
+
+_END: Final = _End()

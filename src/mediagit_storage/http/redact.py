@@ -1,0 +1,70 @@
+"""What may be shown of a request: URLs without signatures and passwords, headers without credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from mediagit_storage.secrets import REDACTED
+
+__all__ = ["is_secret_header", "redact_headers", "redact_text", "redact_url"]
+
+#: Query parameters whose values let their holder in (S3, GCS and CloudFront links, Azure's SAS, OAuth), in lower case.
+_SECRET_PARAMETERS: Final = frozenset(
+    {
+        "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential",
+        "awsaccesskeyid", "googleaccessid", "signature", "policy", "key-pair-id",
+        "sig", "skoid", "sktid", "code", "token", "access_token", "refresh_token", "client_secret", "assertion",
+        "key", "api_key", "apikey", "password", "secret", "auth", "authorization", "hdnts", "hdnea", "upload_id",
+    }
+)  # fmt: skip
+
+_SECRET_HEADERS: Final = frozenset(
+    {
+        "authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "proxy-authenticate",
+        "x-amz-security-token", "x-ms-encryption-key", "x-ms-copy-source-authorization", "x-goog-iam-authorization-token",
+        "x-auth-token", "x-api-key",
+    }
+)  # fmt: skip
+#: Keys that customers send along (SSE-C) end like this; the checksum of such a key is no secret, but nobody needs it.
+_SECRET_HEADER: Final = re.compile(r"customer-key(-md5)?$|encryption-key(-sha256)?$|secret|password|session-token$")
+_SECRET_WORD: Final = re.compile(r"signature|secret|password|credential|token$")
+
+_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_URL: Final = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
+
+
+def redact_url(url: str) -> str:
+    """``url`` with passwords and the values of signature-like parameters replaced; the rest stays readable."""
+    shown = _USERINFO.sub(f"{REDACTED}@", url)
+    base, mark, query = shown.partition("?")
+    if not mark:
+        return shown
+    return base + mark + "&".join(_redact_parameter(each) for each in query.split("&"))
+
+
+def redact_text(text: str) -> str:
+    """Free text, such as a library's message, with every URL in it redacted."""
+    return _URL.sub(lambda found: redact_url(found.group()), _USERINFO.sub(f"{REDACTED}@", text))
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether the value of this header must not be shown."""
+    lower = name.lower()
+    return lower in _SECRET_HEADERS or _SECRET_HEADER.search(lower) is not None
+
+
+def redact_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Headers for a log or ``repr``: those that carry credentials keep their name only."""
+    return tuple((name, REDACTED if is_secret_header(name) else redact_text(value)) for name, value in headers)
+
+
+def _redact_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    lower = name.lower().replace("%2d", "-").replace("%5f", "_")
+    secret = lower in _SECRET_PARAMETERS or _SECRET_WORD.search(lower) is not None
+    # Listings page by tokens that are no secret and that people need to see.
+    if lower in {"continuation-token", "nextmarker", "pagetoken"}:
+        secret = False
+    return f"{name}={REDACTED}" if equals and secret else parameter

@@ -1,0 +1,219 @@
+"""A request as data: checked when it is made, so that nothing below has to ask again.
+
+libcurl lets CR and LF through in header lines and methods, and cuts a URL at ``#``: none of them gets that far.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.http.redact import redact_headers, redact_url
+from mediagit_storage.types import BytesLike
+
+__all__ = ["BodySource", "FileBody", "PiecesBody", "Request"]
+
+_USUAL: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
+_METHOD: Final = re.compile(r"[A-Z]{1,20}")
+_PLAIN: Final = r"[A-Za-z0-9._~:/?@!$&'()*+,;=-]*"
+_URL: Final = re.compile(
+    rf"https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?(?:[/?]{_PLAIN}(?:%[0-9A-Fa-f]{{2}}{_PLAIN})*)?"
+)
+#: Lines of "name: value" joined by LF: a name is a token, a value printable ASCII.
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:: [!-~][\t -~]*+(?<![\t ])|;)(?:\n|\Z))*+")
+
+
+#: Lines that switch off what libcurl would add by itself; beside a real field of the same name they do nothing.
+_BARE: Final = ("Accept:", "Expect:")
+_CONSENTING: Final = ("Accept:", "Expect: 100-continue")
+
+
+class BodySource(Protocol):
+    """A body that is read while it is sent. ``size`` None means unknown: it then travels in chunks.
+
+    ``rewindable`` says whether `rewind` works: without it a request that got lost cannot be sent again.
+    """
+
+    @property
+    def size(self) -> int | None:
+        """Length in bytes, or None."""
+        ...
+
+    @property
+    def rewindable(self) -> bool:
+        """Whether the body can be read again from its start."""
+        ...
+
+    def read(self, count: int, /) -> bytes:
+        """At most ``count`` bytes; empty at the end. What it raises reaches the caller of the request unchanged."""
+        ...
+
+    def rewind(self) -> None:
+        """Start again. Raises `StorageError` when that is impossible."""
+        ...
+
+
+class FileBody:
+    """``size`` bytes at ``offset`` of an open file, read by position: many parts of one file may travel at once."""
+
+    __slots__ = ("_descriptor", "_offset", "_position", "size")
+
+    rewindable: Final = True
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._position = 0
+        self.size = size
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes of this part of the file."""
+        data = os.pread(self._descriptor, min(count, self.size - self._position), self._offset + self._position)
+        self._position += len(data)
+        return data
+
+    def rewind(self) -> None:
+        """Start again at the offset."""
+        self._position = 0
+
+
+class PiecesBody:
+    """The pieces of an iterator, sent as they come; cannot be rewound once begun."""
+
+    __slots__ = ("_begun", "_pieces", "_rest", "size")
+
+    def __init__(self, pieces: Iterator[BytesLike], size: int | None = None) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self._begun = False
+        self.size = size
+
+    @property
+    def rewindable(self) -> bool:
+        """Only until the first piece was taken."""
+        return not self._begun
+
+    def read(self, count: int, /) -> bytes:
+        """At most ``count`` bytes of the current piece."""
+        self._begun = True
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = memoryview(piece).cast("B")
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return bytes(taken)
+
+    def rewind(self) -> None:
+        """Possible only before anything was read."""
+        if self._begun:
+            raise StorageError("the connection was lost and the body cannot be sent again: it can be read only once")
+
+
+class Request:
+    """One HTTP request. Treat it as immutable. ``url`` is absolute, percent-encoded exactly as it shall travel (libcurl
+    only writes the digits of its escapes in capitals).
+
+    ``expect_continue`` waits a moment for the server's consent before a body is sent; ``idle_timeout`` replaces the
+    transport's (a server-side copy says nothing for minutes); ``max_body`` bounds a buffered answer;
+    ``self_checking`` accepts a successful body with neither length nor chunks, for callers that can tell if it is whole;
+    ``fresh_connection`` never reuses one, so that libcurl never sends the request twice by itself.
+
+    Raises `ConfigError`, which never shows the value, for a method, URL or header that must not be sent.
+    """
+
+    __slots__ = (
+        "body", "expect_continue", "fresh_connection", "headers", "idle_timeout", "lines", "max_body", "method",
+        "self_checking", "url",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes | BodySource | None = None,
+        *,
+        expect_continue: bool = False,
+        idle_timeout: float | None = None,
+        max_body: int | None = None,
+        self_checking: bool = False,
+        fresh_connection: bool = False,
+    ) -> None:
+        if method not in _USUAL and _METHOD.fullmatch(method) is None:
+            raise ConfigError("an HTTP method is capital letters only")
+        if _URL.fullmatch(url) is None:
+            raise ConfigError(_url_message(url))
+        # ";" makes libcurl send an empty field, where ":" would remove it.
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+        text = "\n".join(lines)
+        if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
+            raise ConfigError(_header_message(headers))
+        lines += _CONSENTING if expect_continue else _BARE
+        if body is not None:
+            lines.append("Content-Type:")
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.expect_continue = expect_continue
+        self.idle_timeout = idle_timeout
+        self.max_body = max_body
+        self.self_checking = self_checking
+        self.fresh_connection = fresh_connection
+        #: The header lines as libcurl takes them.
+        self.lines = lines
+
+    def moved_to(self, url: str) -> Request:
+        """The same request for another URL."""
+        return Request(
+            self.method,
+            url,
+            self.headers,
+            self.body,
+            expect_continue=self.expect_continue,
+            idle_timeout=self.idle_timeout,
+            max_body=self.max_body,
+            self_checking=self.self_checking,
+            fresh_connection=self.fresh_connection,
+        )
+
+    @property
+    def rewindable(self) -> bool:
+        """Whether this request can be sent a second time with the same body."""
+        return self.body is None or isinstance(self.body, bytes) or self.body.rewindable
+
+    def rewind(self) -> None:
+        """Make the body ready to be sent again. Raises `StorageError` where it is not `rewindable`."""
+        if self.body is not None and not isinstance(self.body, bytes):
+            self.body.rewind()
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without secrets, for people."""
+        return redact_url(self.url)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.shown_url} {dict(redact_headers(self.headers))!r}>"
+
+
+def _url_message(url: str) -> str:
+    shown = redact_url(url.partition("#")[0])
+    if "#" in url:
+        return f"a request's URL has no fragment; encode '#' as %23: {shown}"
+    if not url.isascii():
+        return "a request's URL is ASCII; percent-encode the rest"
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        return "a request's URL holds no user name or password"
+    return f"not an absolute, percent-encoded http or https URL: {shown!a}"
+
+
+def _header_message(headers: tuple[tuple[str, str], ...]) -> str:
+    for name, value in headers:
+        line = f"{name}: {value}" if value else f"{name};"
+        if "\n" in line or _LINES.fullmatch(line) is None:
+            return f"the header {name!a} must be a plain name with printable ASCII, without line ends or outer blanks"
+    return "a header is not valid"

@@ -1,0 +1,247 @@
+"""AWS Signature Version 4, in the form that S3 and its kin take: one encoding of the path, nothing normalised.
+
+No clock and no socket: the caller says what time it is. What is signed is exactly what is sent, so path and query
+come in as they go over the wire (`mediagit_storage.http.encoding`).
+
+Source of the algorithm: "Authenticating Requests (AWS Signature Version 4)" in the Amazon S3 API reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Final, NamedTuple, Protocol
+
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.http.encoding import encode_query
+from mediagit_storage.secrets import Secret
+
+__all__ = ["EMPTY_SHA256", "MAX_PRESIGN_SECONDS", "UNSIGNED", "Credentials", "Signer"]
+
+#: What stands for the hash of a body that the signature does not cover: TLS or a checksum header protects it.
+UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+
+#: The hash of an empty body.
+EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
+
+#: The longest life of a signed link, in seconds: seven days.
+MAX_PRESIGN_SECONDS: Final = 7 * 24 * 3600
+
+#: Fields that proxies or the transport change on the way: a signature that covered them would break.
+_UNSIGNED_FIELDS: Final = frozenset(
+    {"accept-encoding", "authorization", "connection", "expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"}
+)
+
+#: How many shapes of requests are remembered: metadata can have any names, so they must not pile up.
+_MOST_SHAPES: Final = 64
+
+_BLOCK: Final = 64
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who signs: an access key with its secret, and the token that belongs to temporary ones."""
+
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret | None = None
+
+    def __post_init__(self) -> None:
+        token = self.session_token
+        for name, text in (
+            ("access key id", self.access_key_id),
+            ("secret access key", self.secret_access_key.reveal()),
+            ("session token", "x" if token is None else token.reveal()),
+        ):
+            if not text or not text.isascii() or not text.isprintable() or text != text.strip():
+                raise ConfigError(f"the {name} is empty, or holds blanks or other characters that no key has")
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+    def hexdigest(self) -> str: ...
+    def copy(self) -> _Hash: ...
+
+
+class _Template(NamedTuple):
+    """All of a signature that stays the same for a second."""
+
+    second: int
+    date: str
+    #: The canonical headers of a request that has no others: before the payload's hash, and after it.
+    before: str
+    after: str
+    inner: _Hash
+    outer: _Hash
+    #: The field's value up to the list of names, and for a request without other headers up to the signature.
+    authorization: str
+    plain_authorization: str
+
+
+class _Shape(NamedTuple):
+    """The canonical headers of all requests that carry fields of the same names."""
+
+    #: Takes the values in canonical order; `order` picks them from those of the request, the payload and the date.
+    fields: str
+    order: Callable[[list[str]], tuple[str, ...]]
+    names: str
+
+
+class Signer:
+    """Signs requests to one host. Thread-safe; new credentials or another region need a new signer.
+
+    The work that is the same for a whole second is done once in it, and the key is derived once a day, so that a
+    plain request costs two or three microseconds.
+    """
+
+    def __init__(self, credentials: Credentials, *, region: str, host: str, service: str = "s3") -> None:
+        self._credentials = credentials
+        self._region = region
+        self._host = host
+        self._service = service
+        token = credentials.session_token
+        self._token = None if token is None else token.reveal()
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._template = self._build(0)
+
+    def __repr__(self) -> str:
+        return f"<Signer {self._credentials.access_key_id} {self._region} {self._host}>"
+
+    def sign(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        payload: str = UNSIGNED,
+        now: int,
+    ) -> list[tuple[str, str]]:
+        """The header fields to add so that the request is signed. ``now`` is in seconds since the Unix epoch.
+
+        ``path`` and ``query`` are encoded (`encode_path`, `encode_query`) and sent as they are here. ``headers`` are
+        the other fields that will be sent, each name once: all are covered but those that proxies change. ``payload``
+        is the hex SHA-256 of the body, or `UNSIGNED`.
+        """
+        template = self._template
+        if template.second != now:
+            self._template = template = self._build(now)
+        if headers:
+            shape = self._shapes.get(tuple([name for name, _ in headers])) or self._learn(headers)
+            values = [" ".join(value.split()) for _, value in headers]
+            values += (payload, template.date)
+            fields = shape.fields % shape.order(values)
+            canonical = f"{method}\n{path}\n{query}\n{fields}\n{shape.names}\n{payload}"
+            authorization = f"{template.authorization}{shape.names}, Signature="
+        else:
+            canonical = f"{method}\n{path}\n{query}\n{template.before}{payload}{template.after}{payload}"
+            authorization = template.plain_authorization
+        inner = template.inner.copy()
+        inner.update(hashlib.sha256(canonical.encode()).hexdigest().encode())
+        outer = template.outer.copy()
+        outer.update(inner.digest())
+        added = [("x-amz-content-sha256", payload), ("x-amz-date", template.date)]
+        if self._token is not None:
+            added.append(("x-amz-security-token", self._token))
+        added.append(("Authorization", authorization + outer.hexdigest()))
+        return added
+
+    def presign(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        expires: int,
+        now: int,
+    ) -> str:
+        """The whole encoded query of a link that does one thing for ``expires`` seconds, at most seven days.
+
+        ``query`` comes unencoded. Whoever uses the link has to send ``headers`` as they are here. The body is not
+        covered. Raises `ConfigError` for a life out of range.
+        """
+        if not 1 <= expires <= MAX_PRESIGN_SECONDS:
+            raise ConfigError(f"a signed link lives 1 to {MAX_PRESIGN_SECONDS:,} seconds (seven days), not {expires:,}")
+        date, scope = self._date_and_scope(now)
+        fields, names = _canonical([*headers, ("host", self._host)])
+        pairs = [
+            *query,
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+            ("X-Amz-Credential", f"{self._credentials.access_key_id}/{scope}"),
+            ("X-Amz-Date", date),
+            ("X-Amz-Expires", str(expires)),
+            ("X-Amz-SignedHeaders", names),
+        ]
+        if self._token is not None:
+            pairs.append(("X-Amz-Security-Token", self._token))
+        signed = encode_query(pairs)
+        canonical = f"{method}\n{path}\n{signed}\n{fields}\n{names}\n{UNSIGNED}"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}"
+        signature = hmac.digest(self._key(date[:8]), text.encode(), "sha256").hex()
+        return f"{signed}&X-Amz-Signature={signature}"
+
+    # ---- the parts
+
+    def _canonical_headers(self, payload: str, date: str) -> tuple[str, str]:
+        own = [("host", self._host), ("x-amz-content-sha256", payload), ("x-amz-date", date)]
+        if self._token is not None:
+            own.append(("x-amz-security-token", self._token))
+        return _canonical(own)
+
+    def _learn(self, headers: Sequence[tuple[str, str]]) -> _Shape:
+        given = [name for name, _ in headers]
+        changing = [(name.lower(), place) for place, name in enumerate([*given, "x-amz-content-sha256", "x-amz-date"])]
+        picked = [(name, place) for name, place in changing if name not in _UNSIGNED_FIELDS]
+        fixed = [("host", self._host), *([] if self._token is None else [("x-amz-security-token", self._token)])]
+        lines = sorted(
+            [(name, "%s", place) for name, place in picked]
+            + [(name, value.replace("%", "%%"), -1) for name, value in fixed]
+        )
+        names = ";".join(name for name, _, _ in lines)
+        fields = "".join(f"{name.replace('%', '%%')}:{value}\n" for name, value, _ in lines)
+        shape = _Shape(fields, itemgetter(*[place for _, _, place in lines if place >= 0]), names)
+        if len(self._shapes) >= _MOST_SHAPES:
+            self._shapes.clear()
+        self._shapes[tuple(given)] = shape
+        return shape
+
+    def _date_and_scope(self, now: int) -> tuple[str, str]:
+        date = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        return date, f"{date[:8]}/{self._region}/{self._service}/aws4_request"
+
+    def _build(self, now: int) -> _Template:
+        date, scope = self._date_and_scope(now)
+        fields, names = self._canonical_headers("\0", date)
+        before, _, after = fields.partition("\0")
+        inner, outer = _keyed_states(self._key(date[:8]))
+        inner.update(f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode())
+        start = f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key_id}/{scope}, SignedHeaders="
+        return _Template(now, date, before, f"{after}\n{names}\n", inner, outer, start, f"{start}{names}, Signature=")
+
+    def _key(self, day: str) -> bytes:
+        key = f"AWS4{self._credentials.secret_access_key.reveal()}".encode()
+        for part in (day, self._region, self._service, "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return key
+
+
+def _canonical(headers: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """The canonical header lines, with the empty line that ends them, and the list of their names."""
+    lowered = sorted((name.lower(), " ".join(value.split())) for name, value in headers)
+    signed = [(name, value) for name, value in lowered if name not in _UNSIGNED_FIELDS]
+    return "".join(f"{name}:{value}\n" for name, value in signed), ";".join(name for name, _ in signed)
+
+
+def _keyed_states(key: bytes) -> tuple[_Hash, _Hash]:
+    """The two SHA-256 states of an HMAC that have taken in the key (32 bytes, RFC 2104)."""
+    padded = key.ljust(_BLOCK, b"\0")
+    return hashlib.sha256(padded.translate(_INNER_PAD)), hashlib.sha256(padded.translate(_OUTER_PAD))

@@ -1,0 +1,41 @@
+"""Servers that somebody else started: by ``docker compose up``, or anywhere on this machine."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from mediagit_storage.testing.emulators.kinds import Running
+from mediagit_storage.testing.emulators.raw_s3 import call
+
+__all__ = ["COMPOSE", "running_already"]
+
+#: What docker-compose.yml publishes. The ports are unusual ones: nobody's own LocalStack is taken for a plaything.
+COMPOSE: Final[Mapping[str, Running]] = {
+    "localstack": Running("localstack", "http://127.0.0.1:14566", "test", "test"),
+    "minio": Running("minio", "http://127.0.0.1:19000", "mgs-test-user", "mgs-test-password"),
+}
+
+
+def running_already(name: str, environ: Mapping[str, str] | None = None) -> Running | None:
+    """A server of that kind that answers now and takes the keys; None when there is none.
+
+    ``TEST_SERVER_<NAME>``, such as ``http://KEY:SECRET@127.0.0.1:9000``, names one; otherwise those of
+    docker-compose.yml are looked for. Tests make buckets of their own in it and nothing else.
+    """
+    text = (os.environ if environ is None else environ).get(f"TEST_SERVER_{name.upper()}")
+    server = _parse(name, text) if text else COMPOSE.get(name)
+    if server is None:
+        return None
+    try:
+        return server if call(server, "GET", timeout=2).status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def _parse(name: str, text: str) -> Running:
+    url = urlsplit(text)
+    return Running(name, f"{url.scheme}://{url.hostname}:{url.port}", url.username or "test", url.password or "test")

@@ -1,0 +1,61 @@
+"""The plainest S3 client: one signed request over one connection, to see with what a server says and nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from mediagit_storage.http.encoding import encode_path, encode_query
+from mediagit_storage.http.sigv4 import UNSIGNED, Credentials, Signer
+from mediagit_storage.secrets import Secret
+from mediagit_storage.testing.emulators.kinds import Running
+
+__all__ = ["Answer", "call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered. Names of ``headers`` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The error's code in the body, empty without one."""
+        return self.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+
+
+def call(
+    server: Running,
+    method: str,
+    key: str = "",
+    query: Iterable[tuple[str, str]] = (),
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    *,
+    secret: str | None = None,
+    signed: bool = True,
+    timeout: float = 30,
+) -> Answer:
+    """Send one request, signed with the server's own keys (or another ``secret``). ``key`` starts with the bucket.
+
+    Raises `OSError` and `http.client.HTTPException` as they come.
+    """
+    path, text, given = f"/{encode_path(key)}", encode_query(query), list(headers)
+    keys = Credentials(server.access_key, Secret(secret or server.secret_key))
+    signer = Signer(keys, region=server.region, host=server.host)
+    payload = sha256(body).hexdigest() if body else UNSIGNED
+    fields = [*given, *signer.sign(method, path, text, given, payload=payload, now=int(time.time()))]
+    connection = http.client.HTTPConnection(server.host, timeout=timeout)
+    try:
+        connection.request(method, f"{path}?{text}" if text else path, body or None, dict(fields if signed else given))
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, found, response.read())
+    finally:
+        connection.close()

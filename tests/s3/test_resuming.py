@@ -1,0 +1,140 @@
+"""Uploads of files that are continued: what the server holds does not travel again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mediagit_storage.errors import StorageError
+from mediagit_storage.source import FileSource
+from mediagit_storage.testing.s3_answers import lines, ok, refused
+from mediagit_storage.testing.scripted_server import Receive, Repeat
+from mediagit_storage.types import PutOptions
+
+MIB = 1024 * 1024
+OPTIONS = {"part_size": 5 * MIB, "concurrency": 1, "multipart_threshold": 6 * MIB}
+
+
+class Memory:
+    """A journal in memory."""
+
+    def __init__(self, state=None, old=None):
+        self.state, self.old, self.cleared = state, old, 0
+
+    def load(self):
+        return self.state
+
+    def abandoned(self):
+        return self.old
+
+    def save(self, state):
+        self.state = dict(state)
+        return True
+
+    def clear(self):
+        self.state = self.old = None
+        self.cleared += 1
+
+
+class Uploads:
+    """A server of one upload. ``fail`` is the number of the part that it refuses from then on."""
+
+    def __init__(self, fail: int | None = None, gone: bool = False):
+        self.parts: dict[int, bytes] = {}
+        self.fail, self.gone = fail, gone
+        self.taken: list[int] = []
+
+    def play(self, conversation):
+        request = conversation.server.received[-1]
+        line = request.partition(b"\r\n")[0].decode()
+        number = re.search(r"partNumber=(\d+)", line)
+        if number:
+            self._part(int(number[1]), request.partition(b"\r\n\r\n")[2], conversation)
+        elif line.startswith("POST") and "uploads=" in line:
+            self.gone = False
+            ok(200, b"<InitiateMultipartUploadResult><UploadId>U1</UploadId></InitiateMultipartUploadResult>").play(
+                conversation
+            )
+        elif line.startswith("GET") and self.gone:
+            refused(404, "NoSuchUpload").play(conversation)
+        elif line.startswith("GET"):
+            rows = "".join(
+                f"<Part><PartNumber>{each}</PartNumber><Size>{len(body)}</Size><ETag>e{each}</ETag></Part>"
+                for each, body in self.parts.items()
+            )
+            ok(200, f"<ListPartsResult><IsTruncated>false</IsTruncated>{rows}</ListPartsResult>".encode()).play(
+                conversation
+            )
+        elif line.startswith("DELETE"):
+            ok(204, etag=None).play(conversation)
+        else:
+            ok(200, b"<CompleteMultipartUploadResult><ETag>done</ETag></CompleteMultipartUploadResult>").play(
+                conversation
+            )
+
+    def _part(self, number, body, conversation):
+        if self.fail is not None and number >= self.fail:
+            refused(503, "SlowDown").play(conversation)
+            return
+        self.parts[number] = body
+        self.taken.append(number)
+        ok(etag=f'"e{number}"').play(conversation)
+
+
+@pytest.fixture
+def data():
+    return bytes(range(256)) * (23 * MIB // 256) + b"end"
+
+
+def put(store, path, memory):
+    with path.open("rb") as file:
+        return store.backend.put("k", FileSource(file), PutOptions(resume=memory))
+
+
+def test_only_what_is_missing_travels(play, data, tmp_path):
+    path, memory, server = tmp_path / "file", Memory(), Uploads(fail=3)
+    path.write_bytes(data)
+    store, scripted = play((Repeat([Receive(), server]),), **OPTIONS)
+    with pytest.raises(StorageError):
+        put(store, path, memory)
+    assert memory.state is not None
+    assert not any(line.startswith("DELETE") for line in lines(scripted)), "what can be continued is not aborted"
+    server.fail, server.taken = None, []
+    assert put(store, path, memory).size == len(data)
+    assert sorted(server.taken) == [3, 4, 5]
+    assert b"".join(server.parts[number] for number in sorted(server.parts)) == data
+    assert memory.state is None
+
+
+def test_an_upload_that_is_gone_is_begun_anew(play, data, tmp_path):
+    path, server = tmp_path / "file", Uploads(gone=True)
+    memory = Memory({"upload": "U0", "token": "t", "part_size": 5 * MIB, "algorithm": "md5"})
+    path.write_bytes(data)
+    store, _ = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
+    assert put(store, path, memory).size == len(data)
+    assert sorted(server.taken) == [1, 2, 3, 4, 5]
+
+
+def test_the_upload_of_an_earlier_file_is_aborted(play, data, tmp_path):
+    path, server, memory = tmp_path / "file", Uploads(), Memory(old={"upload": "OLD"})
+    path.write_bytes(data)
+    store, scripted = play((Repeat([Receive(), server]),), **OPTIONS)
+    put(store, path, memory)
+    assert lines(scripted)[0] == "DELETE /bucket/k?uploadId=OLD"
+    assert len(server.taken) == 5
+
+
+def test_what_cannot_succeed_is_aborted_and_forgotten(play, data, tmp_path):
+    path, memory = tmp_path / "file", Memory()
+    path.write_bytes(data)
+
+    class Refusing(Uploads):
+        def _part(self, number, body, conversation):
+            refused(403, "AccessDenied").play(conversation)
+
+    store, scripted = play((Repeat([Receive(), Refusing()]),), **OPTIONS)
+    with pytest.raises(PermissionError):
+        put(store, path, memory)
+    assert lines(scripted)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert memory.state is None

@@ -1,0 +1,176 @@
+"""What goes wrong between a person and a server, each as its own error and exit code, in time; and `mgs` end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from mediagit_storage.backends.s3 import S3Backend, S3Config
+from mediagit_storage.clock import SystemClock
+from mediagit_storage.errors import (
+    AccessError,
+    ConnectionLostError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from mediagit_storage.secrets import Secret
+from mediagit_storage.storage import Storage
+from mediagit_storage.testing.emulators.kinds import free_ports
+from mediagit_storage.testing.emulators.raw_s3 import call
+
+#: Those that check signatures.
+STRICT = pytest.mark.parametrize("server", ["seaweedfs", "rclone", "minio"], indirect=True)
+
+
+def _list(store):
+    return [*store.list()]
+
+
+@STRICT
+def test_a_wrong_secret(server, bucket, open_s3):
+    for wrong in ({"secret_access_key": Secret("wrong" * 8)}, {"access_key_id": Secret("TESTUNKNOWN00000")}):
+        store = Storage(open_s3(server, bucket, **wrong))
+        attempts = (
+            partial(store.get, "k"),
+            partial(store.put, "k", b"x"),
+            partial(_list, store),
+            partial(store.exists, "k"),
+        )
+        for attempt in attempts:
+            with pytest.raises(AccessError) as caught:
+                attempt()
+            assert not isinstance(caught.value, NotFoundError)
+            assert "wrong" * 8 not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["seaweedfs", "minio"], indirect=True)
+def test_nobody(server, bucket, open_s3):
+    store = Storage(open_s3(server, bucket, anonymous=True, access_key_id=None, secret_access_key=None))
+    with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
+        store.get("k")
+
+
+class Skewed(SystemClock):
+    """A clock that is hours wrong."""
+
+    def now_ns(self):
+        return super().now_ns() + 3 * 3600 * 10**9
+
+
+@pytest.mark.parametrize("server", ["seaweedfs", "minio"], indirect=True)
+def test_a_clock_that_is_wrong_is_set_by_the_server(server, bucket):
+    """Signed with the server's time from the second attempt on."""
+    config = S3Config(
+        bucket=bucket,
+        endpoint=server.url,
+        region=server.region,
+        service="generic",
+        access_key_id=Secret(server.access_key),
+        secret_access_key=Secret(server.secret_key),
+    )
+    with Storage(S3Backend.from_config(config, clock=Skewed())) as store:
+        store.put("k", b"x")
+        assert store.get("k") == b"x"
+
+
+def test_no_server_there(servers, open_s3, request):
+    [port] = free_ports(1)
+    config = {"endpoint": f"http://127.0.0.1:{port}", "connect_timeout": 2.0, "attempts": 2, "retry_base": 0.01}
+    backend = S3Backend.from_config(
+        S3Config(
+            bucket="bucket", region="us-east-1", access_key_id=Secret("a"), secret_access_key=Secret("b"), **config
+        )
+    )
+    begin = time.monotonic()
+    with Storage(backend) as store, pytest.raises(ConnectionLostError):
+        store.get("k")
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("server", ["moto", "seaweedfs", "rclone", "localstack", "minio"], indirect=True)
+def test_check_tells_a_missing_bucket(server, open_s3):
+    store = Storage(open_s3(server, "t-missing-bucket"))
+    assert "failed" in {finding.level.value for finding in store.check()}
+
+
+# ---- mgs
+
+
+@pytest.fixture
+def mgs(server, tmp_path):
+    """Runs `mgs` with the server's environment; ``changes`` to it are given by name."""
+
+    def run(*arguments, stdin=None, **changes):
+        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
+        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
+        )
+
+    return run
+
+
+def test_a_folder_there_and_back(server, bucket, mgs, tmp_path):
+    files = {"a.txt": b"a", "sub/b c+d.bin": b"b" * 100_000, "sub/é%.png": b"", "日本/x": b"x"}
+    for name, data in files.items():
+        path = tmp_path / "from" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    url = f"s3://{bucket}"
+    assert mgs("cp", "-r", "from/", f"{url}/in/").returncode == 0
+    listed = mgs("ls", "-r", "--json", f"{url}/in/")
+    assert listed.returncode == 0, listed.stderr
+    rows = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert len(rows) == len(files)
+    assert mgs("cat", f"{url}/in/a.txt").stdout == b"a"
+    assert mgs("put", "-", f"{url}/piped", stdin=b"from a pipe").returncode == 0
+    assert mgs("cat", f"{url}/piped").stdout == b"from a pipe"
+    assert mgs("mv", f"{url}/piped", f"{url}/moved").returncode == 0
+    assert mgs("cp", "-r", f"{url}/in/", "to/").returncode == 0
+    found = {
+        path.relative_to(tmp_path / "to").as_posix(): path.read_bytes()
+        for path in (tmp_path / "to").rglob("*")
+        if path.is_file()
+    }
+    assert found == files
+    assert mgs("rm", "-r", f"{url}/in/").returncode == 0
+    assert call(server, "GET", bucket, [("list-type", "2")]).body.count(b"<Key>") == 1
+
+
+def test_exit_codes(server, bucket, mgs):
+    url = f"s3://{bucket}"
+    assert mgs("cat", f"{url}/gone").returncode == 4
+    assert mgs("stat", f"{url}/gone").returncode == 4
+    assert mgs("ls", "s3://t-missing-bucket/").returncode == 3
+    assert mgs("cat", "s3://t-missing-bucket/k").returncode == 3
+    assert mgs("ls", f"{url}?nonsense=1").returncode == 2
+    [port] = free_ports(1)
+    begin = time.monotonic()
+    assert mgs("cat", f"{url}/k", AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}").returncode == 5
+    assert time.monotonic() - begin < 15
+
+
+@STRICT
+def test_exit_code_of_wrong_credentials(bucket, mgs):
+    result = mgs("ls", f"s3://{bucket}/", AWS_SECRET_ACCESS_KEY="canary" * 7)
+    assert result.returncode == 11
+    assert b"canary" not in result.stdout + result.stderr
+
+
+def test_a_bucket_is_made(server, mgs):
+    name = f"t-made-{os.urandom(6).hex()}"
+    assert mgs("mb", f"s3://{name}").returncode == 0
+    assert call(server, "HEAD", name).status == 200
+
+
+def test_a_link_on_standard_output(server, bucket, mgs):
+    assert mgs("put", "-", f"s3://{bucket}/k", stdin=b"data").returncode == 0
+    link = mgs("presign", f"s3://{bucket}/k", "--expires", "60").stdout.decode().strip()
+    assert subprocess.run(["curl", "-s", link], capture_output=True, check=True).stdout == b"data"

@@ -1,0 +1,350 @@
+"""Servers start on free ports, are ready when they say so, are shared when asked, and always end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mediagit_storage.testing.emulators import (
+    SERVERS,
+    EmulatorError,
+    InstallError,
+    MissingError,
+    Running,
+    install,
+    is_installed,
+    running,
+    running_already,
+    shared,
+    why_missing,
+)
+from mediagit_storage.testing.emulators import installing as installing_module
+from mediagit_storage.testing.emulators.kinds import clean_environment, free_ports
+from mediagit_storage.testing.emulators.raw_s3 import call
+
+CACHE = Path(__file__).parents[2] / ".cache" / "servers"
+NAMES = ("moto", "seaweedfs", "rclone", "localstack", "minio")
+
+
+def need(name):
+    if (reason := why_missing(SERVERS[name], CACHE)) is not None:
+        pytest.skip(reason)
+
+
+def alive(pid):
+    """Whether a process runs (one that has ended and waits to be collected does not)."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def gone(pid, within=10.0):
+    deadline = time.monotonic() + within
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+@pytest.mark.server
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_server_starts_stores_and_ends(name):
+    """As many at once as there are, each with its own port, keys and data."""
+    need(name)
+    with running(name, cache=CACHE) as one:
+        assert alive(one.pid)
+        assert call(one, "PUT", "bucket").status == 200
+        assert call(one, "PUT", "bucket/k", body=b"data").status == 200
+        answer = call(one, "GET", "bucket/k")
+        assert (answer.status, answer.body) == (200, b"data")
+        log = Path(one.log)
+        assert log.is_file()
+    assert gone(one.pid)
+    assert not log.exists(), "its folder is left behind"
+    with pytest.raises(OSError, match="refused"):
+        call(one, "GET", "bucket/k", timeout=2)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", ["seaweedfs", "rclone", "minio"])
+def test_those_that_check_signatures_do(name):
+    need(name)
+    with running(name, cache=CACHE) as server:
+        assert call(server, "GET").status == 200
+        assert call(server, "GET", secret="another" * 5).status == 403
+        for answer in [call(server, "GET", signed=False)]:
+            assert answer.status in {400, 403}
+
+
+@pytest.mark.server
+def test_two_of_a_kind_do_not_meet():
+    need("moto")
+    with running("moto", cache=CACHE) as one, running("moto", cache=CACHE) as two:
+        assert one.url != two.url
+        assert call(one, "PUT", "mine").status == 200
+        assert b"mine" not in call(two, "GET").body
+
+
+@pytest.mark.server
+def test_data_can_be_kept(tmp_path):
+    need("rclone")
+    with running("rclone", cache=CACHE, data=tmp_path / "kept") as server:
+        assert call(server, "PUT", "bucket").status == 200
+        assert call(server, "PUT", "bucket/k", body=b"data").status == 200
+    with running("rclone", cache=CACHE, data=tmp_path / "kept") as server:
+        assert call(server, "GET", "bucket/k").body == b"data"
+
+
+@pytest.mark.server
+def test_a_failing_block_ends_the_server():
+    need("rclone")
+    with pytest.raises(KeyError), running("rclone", cache=CACHE) as server:
+        raise KeyError(server.pid)
+    assert gone(server.pid)
+
+
+#: A process that holds a server and says its number.
+HOLDER = """
+    import sys, time
+    from pathlib import Path
+    from mediagit_storage.testing.emulators import running
+    with running("rclone", cache=Path(sys.argv[1])) as server:
+        print(server.pid, flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_ends_with_its_user(number):
+    need("rclone")
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER), str(CACHE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as holder:
+        server = int(holder.stdout.readline())
+        assert alive(server)
+        holder.send_signal(number)
+        holder.wait(20)
+        assert gone(server)
+
+
+@pytest.mark.server
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+def test_a_server_ends_with_its_keeper():
+    need("rclone")
+    with running("rclone", cache=CACHE) as server:
+        keeper = int(Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(keeper, signal.SIGKILL)
+        assert gone(server.pid)
+
+
+@pytest.mark.server
+def test_one_server_for_many_and_it_stays_until_the_last_has_left(tmp_path):
+    need("rclone")
+    with shared("rclone", tmp_path, cache=CACHE) as one:
+        with shared("rclone", tmp_path, cache=CACHE) as two:
+            assert two == one
+        time.sleep(0.3)
+        assert call(one, "GET").status == 200
+    assert gone(one.pid)
+    assert (tmp_path / "rclone.log").is_file(), "its log is kept"
+    with shared("rclone", tmp_path, cache=CACHE) as three:
+        assert three.pid != one.pid
+
+
+#: A process that joins the others, says what it got, and leaves when its input ends.
+SHARER = """
+    import sys
+    from pathlib import Path
+    from mediagit_storage.testing.emulators import shared
+    with shared("rclone", Path(sys.argv[2]), cache=Path(sys.argv[1])) as server:
+        print(server.pid, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.server
+def test_processes_that_begin_at_once_share_one_server_and_may_die(tmp_path):
+    need("rclone")
+    command = [sys.executable, "-c", textwrap.dedent(SHARER), str(CACHE), str(tmp_path)]
+    users = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        for _ in range(4)
+    ]
+    try:
+        numbers = {int(user.stdout.readline()) for user in users}
+        assert len(numbers) == 1
+        [server] = numbers
+        for user in users[:3]:
+            user.kill()
+            user.wait()
+        time.sleep(0.3)
+        assert alive(server)
+        users[3].stdin.close()
+        users[3].wait(20)
+        assert gone(server)
+    finally:
+        for user in users:
+            user.kill()
+            user.wait()
+            user.stdout.close()
+            user.stdin.close()
+
+
+@pytest.mark.server
+def test_a_shared_server_that_crashed_is_replaced(tmp_path):
+    need("rclone")
+    with shared("rclone", tmp_path, cache=CACHE) as one:
+        os.kill(one.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while (tmp_path / "rclone.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with shared("rclone", tmp_path, cache=CACHE) as two:
+            assert two.pid != one.pid
+            assert call(two, "GET").status == 200
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """A server whose program is a shell script of the test's own."""
+
+    def make(script, **changes):
+        program = tmp_path / "stranger"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("MINIO_BIN", str(program))
+        return dataclasses.replace(SERVERS["minio"], **changes)
+
+    return make
+
+
+def test_a_server_that_does_not_come_up_is_an_error_with_its_last_words(stranger):
+    stranger("echo cannot bind; exit 3")
+    with pytest.raises(EmulatorError, match="MinIO did not start") as caught, running("minio"):
+        pytest.fail("it cannot run")
+    assert "cannot bind" in str(caught.value)
+
+
+def test_what_is_missing_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("MINIO_BIN", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingError, match="MINIO_BIN"), running("minio"):
+        pytest.fail("it cannot run")
+    with pytest.raises(MissingError, match="make servers"), running("moto", cache=tmp_path):
+        pytest.fail("it cannot run")
+
+
+def test_an_installation_is_stamped_and_done_once(tmp_path, monkeypatch):
+    """Two at once install one time; a broken-off installation is made anew."""
+    ran = []
+
+    def run(command, server):
+        ran.append(command)
+        time.sleep(0.05)
+        (tmp_path / server.name).mkdir(exist_ok=True)
+
+    monkeypatch.setattr(installing_module, "_run", run)
+    server = SERVERS["moto"]
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(install(server, tmp_path))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [False, False, True]
+    assert len(ran) == 2
+    assert is_installed(server, tmp_path)
+    (tmp_path / "moto" / ".installed").unlink()
+    (tmp_path / "moto" / "half").touch()
+    assert install(server, tmp_path)
+    assert not (tmp_path / "moto" / "half").exists()
+    other = dataclasses.replace(server, pins="rclone.txt")
+    assert not is_installed(other, tmp_path), "new pins want a new installation"
+
+
+def test_a_failed_installation_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(installing_module, "_commands", lambda *_: [["sh", "-c", "echo no network >&2; exit 1"]])
+    with pytest.raises(InstallError, match=r"moto .*no network"):
+        install(SERVERS["moto"], tmp_path)
+    assert not is_installed(SERVERS["moto"], tmp_path)
+
+
+def test_too_new_a_python_is_told(tmp_path):
+    server = dataclasses.replace(SERVERS["localstack"], python_below=(3, 9))
+    assert "older than 3.9" in (why_missing(server, tmp_path) or "")
+    with pytest.raises(InstallError, match=r"older than 3\.9"):
+        install(server, tmp_path)
+
+
+def test_ports_are_free_and_differ():
+    assert len(set(free_ports(20))) == 20
+
+
+def test_servers_see_nothing_of_this_machine(tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "https_proxy", "AWS_CA_BUNDLE", "RCLONE_CONFIG", "SSL_CERT_FILE", "PYTHONPATH"):
+        monkeypatch.setenv(name, "canary")
+    found = clean_environment(tmp_path, {"SERVICES": "s3"})
+    assert "canary" not in found.values()
+    assert (found["HOME"], found["SERVICES"], found["PATH"]) == (str(tmp_path), "s3", os.environ["PATH"])
+
+
+def test_the_secret_is_not_shown():
+    assert "hush" not in repr(Running("moto", "http://127.0.0.1:1", "id", "hush"))
+
+
+def test_the_example_is_a_line_for_a_shell():
+    server = Running("moto", "http://127.0.0.1:1", "id", "se cret")
+    said = subprocess.run(["sh", "-c", server.example("env")], capture_output=True, text=True, check=True).stdout
+    assert "AWS_SECRET_ACCESS_KEY=se cret\n" in said
+    assert "AWS_ENDPOINT_URL=http://127.0.0.1:1\n" in said
+
+
+@pytest.mark.server
+def test_a_server_that_others_started_is_used(tmp_path):
+    need("rclone")
+    with running("rclone", cache=CACHE) as server:
+        url = server.url.replace("://", f"://{server.access_key}:{server.secret_key}@")
+        found = running_already("minio", {"TEST_SERVER_MINIO": url})
+        assert (found.name, found.url, found.secret_key) == ("minio", server.url, server.secret_key)
+        assert running_already("minio", {"TEST_SERVER_MINIO": url.replace(server.secret_key, "wrong")}) is None
+    assert running_already("minio", {"TEST_SERVER_MINIO": url}) is None
+    assert running_already("moto", {}) is None
+
+
+@pytest.mark.server
+def test_the_program_for_people_starts_tells_and_ends():
+    """`make emulators`: address, keys and a line to try for each, until Ctrl-C."""
+    need("rclone")
+    script = Path(__file__).parents[2] / "scripts" / "emulators.py"
+    command = [sys.executable, str(script), "run", "rclone"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as program:
+        lines = []
+        while "Ctrl-C" not in (line := program.stdout.readline()):
+            assert line, lines
+            lines.append(line)
+        text = "".join(lines)
+        assert "mgs cp" in text
+        url = next(word for word in text.split() if word.startswith("http://"))
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+    with pytest.raises(OSError, match="refused"):
+        call(Running("rclone", url, "a", "b"), "GET", timeout=2)
+    unknown = subprocess.run([*command[:2], "run", "nothing"], capture_output=True, text=True)
+    assert unknown.returncode == 2
+    assert "unknown: nothing" in unknown.stderr
+
+
+def test_orders_are_plain_data():
+    """What a keeper is told, and what it writes down, survives the way there."""
+    server = Running("moto", "http://127.0.0.1:1", "id", "secret", pid=7, log="/var/log/x")
+    assert Running(**json.loads(json.dumps(dataclasses.asdict(server)))) == server
