@@ -66,7 +66,7 @@ def test_the_gate_ends_with_the_summary_of_pytest():
         line for line in run("make", "-n", "--assume-old=.venv/.ready", "test").stdout.splitlines() if line.strip()
     ]
     assert "-m pytest" in lines[-1]
-    assert '-m "not long"' in lines[-1]
+    assert '-m "not long and not server"' in lines[-1]
     stages = ["ruff check", "ruff format --check", "mypy", "lint-imports", "interrogate", "-m pytest"]
     found = [next(i for i, line in enumerate(lines) if stage in line) for stage in stages]
     assert found == sorted(found)

@@ -101,7 +101,7 @@ def watch(event, arguments):
         bad.append((name, event, str(arguments)))
 sys.dont_write_bytecode = True
 name = "third-party libraries"
-import msgspec, platformdirs, rich_click, rich.console, rich.progress, hypothesis.stateful, pytest
+import msgspec, platformdirs, pycurl, certifi, rich.console, rich.progress, hypothesis.stateful, pytest
 sys.addaudithook(watch)
 for name in names:
     importlib.import_module(name)
