@@ -15,8 +15,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    # What the make around us hands down would make the one we start talk about folders.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=100,
+        command, cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True, timeout=100,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
