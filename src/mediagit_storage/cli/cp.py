@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import click
 
-from mediagit_storage.cli.filter_options import FilteringCommand, filters_of
-from mediagit_storage.cli.framework import Run, common, complete_target, dry_run, pass_run
-from mediagit_storage.cli.session import session
-from mediagit_storage.cli.transferring import Transferring, transfer_all, transfer_options
-from mediagit_storage.tools.copying import CopyRules
-from mediagit_storage.tools.filters import Filter, Filters
+from mediagit_storage.cli.filter_options import FilteringCommand
+from mediagit_storage.cli.framework import common, complete_target, dry_run
+from mediagit_storage.cli.transferring import carry_out, transfer_options
 
 __all__ = ["command"]
 
@@ -21,11 +18,9 @@ __all__ = ["command"]
 @transfer_options
 @dry_run
 @common
-@pass_run
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Run,
     sources: tuple[str, ...],
     target: str,
     *,
@@ -47,8 +42,13 @@ def command(
     Each object is stored whole or not at all. Failures are named at the end (exit code 6), the others are done. Into a
     local folder no key leads outside of it: such keys are refused and named. Symbolic links are left out.
     """
-    rules = CopyRules(overwrite=overwrite, drop_attributes=drop_attributes, concurrency=run.concurrency)
-    filters = Filters([Filter(*each) for each in filters_of(ctx)])
-    asked = Transferring(move=False, recursive=recursive, filters=filters, rules=rules)
-    with session(run) as this:
-        return transfer_all(this, sources, target, asked, create=create)
+    return carry_out(
+        ctx,
+        sources,
+        target,
+        move=False,
+        recursive=recursive,
+        overwrite=overwrite,
+        drop_attributes=drop_attributes,
+        create=create,
+    )

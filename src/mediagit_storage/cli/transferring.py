@@ -10,18 +10,19 @@ from typing import NamedTuple, TypeVar
 
 import click
 
-from mediagit_storage.cli.filter_options import filter_options
+from mediagit_storage.cli.filter_options import filter_options, filters_of
+from mediagit_storage.cli.framework import Run
 from mediagit_storage.cli.many import Failures
 from mediagit_storage.cli.progress_bar import progress_bar
-from mediagit_storage.cli.session import Place, Session
+from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.errors import AlreadyExistsError, ConfigError
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects, move_objects
-from mediagit_storage.tools.filters import Filters, fixed_prefix
+from mediagit_storage.tools.filters import Filter, Filters, fixed_prefix
 from mediagit_storage.tools.places import Location, location_of, refuse_inside
 from mediagit_storage.tools.selecting import Selection, select
 
-__all__ = ["Transferring", "transfer_all", "transfer_options"]
+__all__ = ["Transferring", "carry_out", "transfer_all", "transfer_options"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -58,6 +59,26 @@ class _Plan(NamedTuple):
     store: Storage
     tasks: Iterator[CopyTask]
     single: str | None
+
+
+def carry_out(
+    ctx: click.Context,
+    sources: Sequence[str],
+    target: str,
+    *,
+    move: bool,
+    recursive: bool,
+    overwrite: bool,
+    drop_attributes: bool,
+    create: bool,
+) -> int:
+    """Do what a command line asks for; returns the exit code."""
+    run = ctx.ensure_object(Run)
+    rules = CopyRules(overwrite=overwrite, drop_attributes=drop_attributes, concurrency=run.concurrency)
+    filters = Filters([Filter(*each) for each in filters_of(ctx)])
+    asked = Transferring(move=move, recursive=recursive, filters=filters, rules=rules)
+    with session(run) as this:
+        return transfer_all(this, sources, target, asked, create=create)
 
 
 def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked: Transferring, *, create: bool) -> int:
