@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 from typing import Final, Protocol, cast
 
 from mediagit_storage.errors import ChecksumError, ConfigError
 from mediagit_storage.types import BytesLike, Checksum
 
-__all__ = ["DIGEST_SIZES", "Hasher", "check_declared", "new_hasher", "verify"]
+__all__ = ["DIGEST_SIZES", "Hasher", "check_declared", "crc32c_at_hand", "new_hasher", "verify"]
 
 #: The algorithms that can be declared, and how many bytes their digests have.
 DIGEST_SIZES: Final = {"md5": 16, "sha256": 32, "crc32c": 4, "blake3": 32}
@@ -43,6 +43,11 @@ def new_hasher(algorithm: str) -> Hasher:
         return cast("Hasher", getattr(importlib.import_module(module), name)())
     except ImportError:
         raise ConfigError(f"{algorithm} needs the extra 'checksum': pip install 'mediagit-storage[checksum]'") from None
+
+
+def crc32c_at_hand() -> bool:
+    """Whether the library that computes CRC32C is installed."""
+    return importlib.util.find_spec("google_crc32c") is not None
 
 
 def check_declared(checksum: Checksum) -> None:

@@ -201,6 +201,7 @@ def test_an_expired_token_is_renewed_once(play):
     store, server = play(refused(400, "ExpiredToken"), ok(200, b"x"))
     chain = Chain()
     store.backend._client.signing.provider = ChainProvider(chain)
+    store.backend._client.signing.refreshable = True
     store.backend._client.__init__(
         store.backend._client.address,
         store.backend._client.service,

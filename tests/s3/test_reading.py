@@ -21,6 +21,7 @@ from mediagit_storage.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.s3_answers import DATE, header, lines, ok, refused
 from mediagit_storage.testing.scripted_server import Receive, Reset, answer
 
@@ -187,3 +188,14 @@ def test_the_library_s_own_metadata_is_not_shown(play):
     found = store.stat("k").attributes
     assert found is not None
     assert dict(found.metadata) == {"a": "1"}
+
+
+@covers(35)
+@pytest.mark.parametrize("start", [2**32 - 5, 2**32, 2**32 + 7, 5 * 2**40 - 10])
+def test_offsets_beyond_four_gibibytes(play, start):
+    size = 5 * 2**40
+    end = min(start + 10, size) - 1
+    body = BODY[: end - start + 1]
+    store, server = play(ok(206, body, ("Content-Range", f"bytes {start}-{end}/{size}")))
+    assert store.get("k", offset=start, length=10) == body
+    assert header(server.received[0], "range") == f"bytes={start}-{start + 9}"

@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from mediagit_storage.backends.s3.answers import (
-    ContentRange,
     parse_attributes,
     parse_bulk_delete,
     parse_completed,
-    parse_content_range,
     parse_copied,
     parse_info,
     parse_tags,
@@ -38,31 +36,6 @@ def test_a_part_has_the_size_of_the_whole():
     assert parse_info("k", Headers.of([*USUAL, ("Content-Range", "bytes 10-14/100")])).size == 100
     assert parse_info("k", Headers.of([*USUAL, ("Content-Range", "bytes */100")])).size == 100
     assert parse_info("k", Headers.of([*USUAL, ("Content-Range", "bytes 10-14/*")])).size is None
-
-
-def test_content_ranges():
-    assert parse_content_range("bytes 10-14/100") == ContentRange(10, 5, 100)
-    assert parse_content_range(" bytes 0-0/1 ") == ContentRange(0, 1, 1)
-    assert parse_content_range("bytes 0-9/*") == ContentRange(0, 10, None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "bytes",
-        "bytes 5-4/10",
-        "bytes 0-10/10",
-        "bytes -1-4/10",
-        "bytes 0-9",
-        "items 0-9/10",
-        "bytes a-b/c",
-        "bytes */10",
-    ],
-)
-def test_ranges_that_cannot_be(text):
-    with pytest.raises(IntegrityError, match="range"):
-        parse_content_range(text)
 
 
 @pytest.mark.parametrize("field", [("Content-Length", "-1"), ("Content-Length", "5, 5"), ("Last-Modified", "now")])

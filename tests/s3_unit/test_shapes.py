@@ -22,7 +22,6 @@ from mediagit_storage.backends.s3.shapes import (
     list_query,
     lock_fields,
     payer_fields,
-    range_value,
     response_query,
     tagging_value,
     uploads_query,
@@ -31,7 +30,7 @@ from mediagit_storage.backends.s3.shapes import (
 from mediagit_storage.errors import ConfigError, LimitExceededError, UnsupportedError
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.secrets import Secret
-from mediagit_storage.types import Attributes, ByteRange, Retention
+from mediagit_storage.types import Attributes, Retention
 
 AWS, B2, R2, GENERIC = (SERVICES[name] for name in ("aws", "b2", "r2", "generic"))
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -140,26 +139,6 @@ def test_conditions():
     for wrong in ("", "a\r\nx: y", "é"):
         with pytest.raises(ConfigError, match="ETag"):
             condition_fields(if_match=wrong)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "value"),
-    [
-        (ByteRange(), None),
-        (ByteRange(0), "bytes=0-"),
-        (ByteRange(5), "bytes=5-"),
-        (ByteRange(5, 1), "bytes=5-5"),
-        (ByteRange(0, 10), "bytes=0-9"),
-        (ByteRange(None, 10), "bytes=0-9"),
-        (ByteRange(5, 0), None),
-        (ByteRange(None, 0), None),
-        (ByteRange(suffix=7), "bytes=-7"),
-        (ByteRange(suffix=0), None),
-        (ByteRange(2**62, 2**62), f"bytes={2**62}-{2**63 - 1}"),
-    ],
-)
-def test_ranges(wanted, value):
-    assert range_value(wanted) == value
 
 
 def test_copies():

@@ -20,7 +20,6 @@ from mediagit_storage.backends.s3.translate import (
     translate,
 )
 from mediagit_storage.http.headers import Headers
-from mediagit_storage.secrets import Secret
 
 NONE = Headers.of([])
 
@@ -326,7 +325,7 @@ def test_a_message_that_is_the_code_again_is_not_repeated():
 
 def test_secrets_do_not_reach_a_message():
     said = (
-        "The key wJalr-canary was wrong: Authorization: AWS4 https://h/?X-Amz-Signature=canary1&amp;x=1"
+        "This was wrong: Authorization: AWS4 https://h/?X-Amz-Signature=canary1&amp;x=1"
         " X-Amz-Security-Token=canary2 AWSAccessKeyId: canary3"
     )
     answer = body(
@@ -334,7 +333,7 @@ def test_secrets_do_not_reach_a_message():
         said,
         "<StringToSign>canary4</StringToSign><CanonicalRequest>canary5</CanonicalRequest>",
     )
-    text = str(translate(read_failure(403, NONE, answer), secrets=[Secret("wJalr-canary"), Secret("x")]))
+    text = str(translate(read_failure(403, NONE, answer)))
     assert "canary" not in text
     assert "x=1" in text
 

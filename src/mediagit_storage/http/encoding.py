@@ -24,6 +24,7 @@ __all__ = [
     "encode_query",
     "encode_text",
     "encode_value",
+    "encode_words",
     "format_http_date",
     "format_timestamp",
     "parse_http_date",
@@ -97,6 +98,11 @@ def encode_text(text: str) -> str:
     if text != text.strip(" ") or "=?" in text:
         return _words(_words(text, _INNER), _OUTER)
     return text
+
+
+def encode_words(text: str) -> str:
+    """The same wholly in encoded words, also where plain ASCII would do; `decode_text` undoes it."""
+    return _words(text, _OUTER)
 
 
 def decode_text(value: str) -> str:

@@ -6,6 +6,8 @@ trailers after the body. Only the last head counts (RFC 9112 for the syntax).
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -56,11 +58,12 @@ class Headers:
     Values are text: UTF-8 where the bytes are that, else Latin-1, so nothing is lost.
     """
 
-    __slots__ = ("_fields", "_lines")
+    __slots__ = ("_lines", "_raw")
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
-        self._fields: dict[str, str] | None = None
+        # Few of the values are ever asked for: the others stay bytes.
+        self._raw: dict[str, bytes] | None = None
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[str, str]]) -> Headers:
@@ -69,14 +72,19 @@ class Headers:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a field, stripped, or ``default``."""
-        return self._parsed().get(name.lower(), default)
+        raw = self._raw
+        if raw is None:
+            raw = self._raw = _parse(self._lines)
+        value = raw.get(name.lower())
+        return default if value is None else _text(value)
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self._parsed()
+        return self.get(name) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of lower-case name and value."""
-        return iter(self._parsed().items())
+        for name in self._parsed():
+            yield name, self.get(name) or ""
 
     def __len__(self) -> int:
         return len(self._parsed())
@@ -86,49 +94,54 @@ class Headers:
 
         return f"Headers({dict(redact_headers(self))!r})"
 
-    def _parsed(self) -> dict[str, str]:
-        if self._fields is None:
-            self._fields = _parse(self._lines)
-        return self._fields
+    def _parsed(self) -> dict[str, bytes]:
+        if self._raw is None:
+            self._raw = _parse(self._lines)
+        return self._raw
 
 
-def _parse(lines: Sequence[bytes]) -> dict[str, str]:
+_NAME: Final = re.compile(rb"[!-9;-~]{1,80}")
+
+
+@functools.lru_cache(maxsize=512)
+def _name(raw: bytes) -> str:
+    """A field's name in lower case; servers use few of them, again and again. Raises `ValueError` for what is none."""
+    if _NAME.fullmatch(raw) is None:
+        raise ValueError("not the plain name of a field")
+    return raw.decode().lower()
+
+
+def _parse(lines: Sequence[bytes]) -> dict[str, bytes]:
     try:
-        text = b"".join(lines).decode()
-    except UnicodeDecodeError:
+        fields = {_name(name): value for name, _, value in [line.partition(b": ") for line in lines[1:]]}
+    except ValueError:
         return _parse_oddities(lines)
-    fields: dict[str, str] = {}
-    for line in text.split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        lower = name.lower()
-        if not colon or lower in fields or not lower or lower[0] in " \t" or lower[-1] in " \t":
-            if line:
-                return _parse_oddities(lines)
-            continue
-        fields[lower] = value.strip()
-    return fields
+    return fields if len(fields) == len(lines) - 1 else _parse_oddities(lines)
 
 
-def _parse_oddities(lines: Sequence[bytes]) -> dict[str, str]:
-    """The same for heads with repeated or folded fields, bytes that are no UTF-8, and lines that are no fields."""
-    fields: dict[str, str] = {}
+def _parse_oddities(lines: Sequence[bytes]) -> dict[str, bytes]:
+    """The same for heads with repeated or folded fields, names that are no such, and lines that are no fields."""
+    fields: dict[str, bytes] = {}
     last = ""
     for line in lines[1:]:
         if line[:1] in b" \t" and last:
             # A folded line goes on with the value before it.
-            fields[last] = f"{fields[last]} {_text(line).strip()}"
+            fields[last] += b" " + _utf8(line)
             continue
         name, colon, value = line.partition(b":")
         if not colon:
             continue
-        last = _text(name).strip().lower()
-        text = _text(value).strip()
-        fields[last] = f"{fields[last]}, {text}" if last in fields else text
+        last = _text(name).lower()
+        fields[last] = fields[last] + b", " + _utf8(value) if last in fields else _utf8(value)
     return fields
+
+
+def _utf8(raw: bytes) -> bytes:
+    return _text(raw).encode()
 
 
 def _text(raw: bytes) -> str:
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8").strip()
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return raw.decode("latin-1").strip()

@@ -21,6 +21,7 @@ __all__ = [
     "Part",
     "PartLimits",
     "PartPlan",
+    "Sizes",
     "StoredPart",
     "check_part_size",
     "missing_parts",
@@ -47,6 +48,16 @@ DEFAULT_BUFFER: Final = 64 * MIB
 
 #: A stream of unknown length doubles the size of its parts after each so many.
 _GROWTH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large objects travel: sizes in bytes, ``concurrency`` parts at once, ``buffer`` bytes of them in memory."""
+
+    part: int
+    threshold: int
+    concurrency: int
+    buffer: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mediagit_storage.secrets import REDACTED
+from mediagit_storage.secrets import REDACTED, Secret
 
-__all__ = ["is_secret_header", "redact_headers", "redact_text", "redact_url"]
+__all__ = ["is_secret_header", "redact_answer", "redact_headers", "redact_text", "redact_url"]
 
 #: Query parameters whose values let their holder in (S3, GCS and CloudFront links, Azure's SAS, OAuth), in lower case.
 _SECRET_PARAMETERS: Final = frozenset(
@@ -31,6 +31,15 @@ _SECRET_HEADERS: Final = frozenset(
 _SECRET_HEADER: Final = re.compile(r"customer-key(-md5)?$|encryption-key(-sha256)?$|secret|password|session-token$")
 _SECRET_WORD: Final = re.compile(r"signature|secret|password|credential|token$")
 
+#: What a server may say again of a request in the words of its refusal: signatures, tokens, keys, with what names them.
+_REPEATED: Final = re.compile(
+    r"(?i)((?:x-amz-signature|x-amz-security-token|x-amz-credential|awsaccesskeyid|x-goog-signature|signature|\bsig"
+    r"|accountkey|encryption-key|access_token|upload_id|authorization)[\"']?\s*[=:]\s*[\"']?(?:(?:basic|bearer)\s+)?"
+    r"|\bbearer\s+(?=\S{12})|\bsharedkey(?:lite)?\s+[a-z0-9]+:)[^\s&,\"'<>]+"
+)
+#: A shorter text is too likely to be a part of another word.
+_SHORTEST: Final = 4
+
 _USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 _URL: Final = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
 
@@ -47,6 +56,15 @@ def redact_url(url: str) -> str:
 def redact_text(text: str) -> str:
     """Free text, such as a library's message, with every URL in it redacted."""
     return _URL.sub(lambda found: redact_url(found.group()), _USERINFO.sub(f"{REDACTED}@", text))
+
+
+def redact_answer(text: str, secrets: Iterable[Secret] = ()) -> str:
+    """A server's own words, without the credentials of the request that it may repeat; ``secrets`` are those known."""
+    for secret in secrets:
+        known = secret.reveal()
+        if len(known) >= _SHORTEST:
+            text = text.replace(known, REDACTED)
+    return _REPEATED.sub(rf"\1{REDACTED}", text)
 
 
 def is_secret_header(name: str) -> bool:

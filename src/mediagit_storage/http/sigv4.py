@@ -38,7 +38,10 @@ _UNSIGNED_FIELDS: Final = frozenset(
 
 #: How many shapes of requests are remembered: metadata can have any names, so they must not pile up.
 _MOST_SHAPES: Final = 64
+#: And how many sets of whole fields, which hardly ever come again when they hold a checksum.
+_MOST_KNOWN: Final = 8
 
+_sha256: Final = hashlib.sha256
 _BLOCK: Final = 64
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -70,19 +73,27 @@ class _Hash(Protocol):
     def copy(self) -> _Hash: ...
 
 
+class _Known(NamedTuple):
+    """What the signature of requests with one set of fields needs, but for their method, path and query."""
+
+    #: The canonical request from its header fields on.
+    canonical: str
+    #: The field's value up to the signature, and the other fields to add.
+    authorization: str
+    added: list[tuple[str, str]]
+
+
 class _Template(NamedTuple):
     """All of a signature that stays the same for a second."""
 
     second: int
     date: str
-    #: The canonical headers of a request that has no others: before the payload's hash, and after it.
-    before: str
-    after: str
     inner: _Hash
     outer: _Hash
-    #: The field's value up to the list of names, and for a request without other headers up to the signature.
+    #: The field's value up to the list of names.
     authorization: str
-    plain_authorization: str
+    #: By payload and fields; plain reads all have the same.
+    known: dict[tuple[str | tuple[str, str], ...], _Known]
 
 
 class _Shape(NamedTuple):
@@ -133,25 +144,15 @@ class Signer:
         template = self._template
         if template.second != now:
             self._template = template = self._build(now)
-        if headers:
-            shape = self._shapes.get(tuple([name for name, _ in headers])) or self._learn(headers)
-            values = [" ".join(value.split()) for _, value in headers]
-            values += (payload, template.date)
-            fields = shape.fields % shape.order(values)
-            canonical = f"{method}\n{path}\n{query}\n{fields}\n{shape.names}\n{payload}"
-            authorization = f"{template.authorization}{shape.names}, Signature="
-        else:
-            canonical = f"{method}\n{path}\n{query}\n{template.before}{payload}{template.after}{payload}"
-            authorization = template.plain_authorization
+        known = template.known.get((payload, *headers))
+        if known is None:
+            known = self._prepare(template, headers, payload)
+        text = f"{method}\n{path}\n{query}\n{known.canonical}"
         inner = template.inner.copy()
-        inner.update(hashlib.sha256(canonical.encode()).hexdigest().encode())
+        inner.update(_sha256(text.encode()).hexdigest().encode())
         outer = template.outer.copy()
         outer.update(inner.digest())
-        added = [("x-amz-content-sha256", payload), ("x-amz-date", template.date)]
-        if self._token is not None:
-            added.append(("x-amz-security-token", self._token))
-        added.append(("Authorization", authorization + outer.hexdigest()))
-        return added
+        return [*known.added, ("Authorization", known.authorization + outer.hexdigest())]
 
     def presign(
         self,
@@ -191,11 +192,22 @@ class Signer:
 
     # ---- the parts
 
-    def _canonical_headers(self, payload: str, date: str) -> tuple[str, str]:
-        own = [("host", self._host), ("x-amz-content-sha256", payload), ("x-amz-date", date)]
+    def _prepare(self, template: _Template, headers: Sequence[tuple[str, str]], payload: str) -> _Known:
+        shape = self._shapes.get(tuple([name for name, _ in headers])) or self._learn(headers)
+        values = [value for _, value in headers]
+        text = " ".join(values)
+        if "  " in text or text != text.strip() or not text.isprintable():
+            values = [" ".join(value.split()) for value in values]
+        values += (payload, template.date)
+        added = [("x-amz-content-sha256", payload), ("x-amz-date", template.date)]
         if self._token is not None:
-            own.append(("x-amz-security-token", self._token))
-        return _canonical(own)
+            added.append(("x-amz-security-token", self._token))
+        fields = shape.fields % shape.order(values)
+        authorization = f"{template.authorization}{shape.names}, Signature="
+        known = _Known(f"{fields}\n{shape.names}\n{payload}", authorization, added)
+        if len(template.known) < _MOST_KNOWN:
+            template.known[(payload, *headers)] = known
+        return known
 
     def _learn(self, headers: Sequence[tuple[str, str]]) -> _Shape:
         given = [name for name, _ in headers]
@@ -220,12 +232,10 @@ class Signer:
 
     def _build(self, now: int) -> _Template:
         date, scope = self._date_and_scope(now)
-        fields, names = self._canonical_headers("\0", date)
-        before, _, after = fields.partition("\0")
         inner, outer = _keyed_states(self._key(date[:8]))
         inner.update(f"AWS4-HMAC-SHA256\n{date}\n{scope}\n".encode())
-        start = f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key_id}/{scope}, SignedHeaders="
-        return _Template(now, date, before, f"{after}\n{names}\n", inner, outer, start, f"{start}{names}, Signature=")
+        authorization = f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key_id}/{scope}, SignedHeaders="
+        return _Template(now, date, inner, outer, authorization, {})
 
     def _key(self, day: str) -> bytes:
         key = f"AWS4{self._credentials.secret_access_key.reveal()}".encode()

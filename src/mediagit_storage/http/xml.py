@@ -8,7 +8,7 @@ between elements does not count, white space in the text of an element does.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 from xml.parsers import expat
@@ -18,6 +18,7 @@ from mediagit_storage.errors import IntegrityError, InvalidKeyError, LimitExceed
 __all__ = [
     "MAX_DEPTH",
     "MAX_DOCUMENT",
+    "MAX_TEXT",
     "Document",
     "RecordParser",
     "element",
@@ -31,6 +32,9 @@ MAX_DOCUMENT: Final = 32 * 1024 * 1024
 
 #: How deep elements may lie in each other.
 MAX_DEPTH: Final = 32
+
+#: The longest text of one element that is gathered while a document arrives in pieces, in characters.
+MAX_TEXT: Final = 1024 * 1024
 
 # Stands between the address of a namespace and a name; expat takes any character that no address holds.
 _SEPARATOR: Final = "\n"
@@ -52,8 +56,9 @@ class Document:
 
     A root without elements has its own text in the field ``""``.
 
-    A record is its element's name with the texts of the leaves in it, by their path (``Key``, ``Owner/ID``). Names
-    are without namespaces. Where a leaf comes twice, the last one counts.
+    A record is its element's name with the texts of the leaves in it, by their path (``Key``, ``Owner/ID``), and the
+    attributes of elements in it (``Name@Encoded``). Names are without namespaces. Where a leaf comes twice, the last
+    one counts.
     """
 
     root: str = ""
@@ -64,19 +69,31 @@ class Document:
 class RecordParser:
     """Reads one document in pieces. The elements named in ``records`` become records, wherever they lie.
 
+    A record within a record is one of its own, and comes before the one around it. ``on_record`` is handed each as
+    soon as it ends, in the place of `Document.records`; what it raises comes out of `feed` and `close`.
+
     `feed` and `close` raise `IntegrityError` for what is no XML or holds a DOCTYPE, `TruncatedError` for a document
     that ends early, and `LimitExceededError` for one that is too large or too deep.
     """
 
-    def __init__(self, records: Collection[str] = (), *, limit: int = MAX_DOCUMENT) -> None:
+    def __init__(
+        self,
+        records: Collection[str] = (),
+        *,
+        limit: int = MAX_DOCUMENT,
+        on_record: Callable[[str, dict[str, str]], None] | None = None,
+    ) -> None:
         self._wanted = frozenset(records)
         self._limit = limit
+        self._on_record = on_record
         self._size = 0
         self._path: list[str] = []
         self._text: list[str] = []
         self._leaf = False
         self._record: dict[str, str] | None = None
         self._base = 1
+        #: The records around the present one, with the depth that each begins at.
+        self._around: list[tuple[dict[str, str] | None, int]] = []
         self._document = Document()
         parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
         parser.buffer_text = True
@@ -92,6 +109,8 @@ class RecordParser:
         if self._size > self._limit:
             raise LimitExceededError(f"the server sent an XML document of more than {self._limit:,} bytes")
         self._parse(data, final=False)
+        if len(self._text) > 1 and sum(map(len, self._text)) > MAX_TEXT:
+            raise LimitExceededError(f"the server sent an XML element with a text of more than {MAX_TEXT:,} characters")
 
     def close(self) -> Document:
         """The whole document, once it has come to its end."""
@@ -107,7 +126,7 @@ class RecordParser:
                 raise TruncatedError(f"the server's XML document ends early: {reason}") from None
             raise IntegrityError(f"the server's answer is not XML: {reason} in line {error.lineno}") from None
 
-    def _start(self, tag: str, _attributes: dict[str, str]) -> None:
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(_SEPARATOR)[2]
         path = self._path
         if len(path) >= MAX_DEPTH:
@@ -115,18 +134,25 @@ class RecordParser:
         if not path:
             self._document.root = name
         path.append(name)
-        if self._record is None and len(path) > 1 and name in self._wanted:
+        if len(path) > 1 and name in self._wanted:
+            self._around.append((self._record, self._base))
             self._record = {}
             self._base = len(path)
+        elif attributes and self._record is not None:
+            place = "/".join(path[self._base :])
+            self._record.update({f"{place}@{each.rpartition(_SEPARATOR)[2]}": attributes[each] for each in attributes})
         self._text.clear()
         self._leaf = True
 
     def _end(self, _tag: str) -> None:
         path = self._path
         if self._record is not None and len(path) == self._base:
-            self._document.records.append((path[-1], self._record))
-            self._record = None
-            self._base = 1
+            done = self._record
+            self._record, self._base = self._around.pop()
+            if self._on_record is None:
+                self._document.records.append((path[-1], done))
+            else:
+                self._on_record(path[-1], done)
         elif self._leaf:
             target = self._document.fields if self._record is None else self._record
             target["/".join(path[self._base :])] = "".join(self._text)

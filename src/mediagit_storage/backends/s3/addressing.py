@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 from mediagit_storage.backends.s3.services import Service
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.http.encoding import encode_path, encode_value
+from mediagit_storage.http.endpoint import is_label, parse_endpoint
 
-__all__ = ["Address", "address_of", "check_bucket", "copy_source", "is_loopback"]
+__all__ = ["Address", "address_of", "check_bucket", "copy_source"]
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?").fullmatch
-_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,252}[a-z0-9])?\.?").fullmatch
 #: Names that can be the first label of a host that a wildcard certificate covers.
 _VIRTUAL: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]").fullmatch
 #: Wider than what S3 takes today: old buckets and other servers have such names.
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}").fullmatch
-_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ def address_of(
     Raises `ConfigError` for what is missing or malformed, and for plain http to another machine.
     """
     check_bucket(bucket)
-    scheme, host, base = _parse_endpoint(endpoint, allow_http=allow_http) if endpoint else ("https", "", "")
+    scheme, host, base = parse_endpoint(endpoint, allow_http=allow_http) if endpoint else ("https", "", "")
     if not endpoint:
         host = _own_host(service, region, account)
     virtual = not service.path_style and not base and _VIRTUAL(bucket) is not None and _takes_labels(host)
@@ -85,16 +81,6 @@ def copy_source(bucket: str, key: str, version: str | None = None) -> str:
     return source if version is None else f"{source}?versionId={encode_value(version)}"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host (without its port) is this machine by its very name."""
-    if host in {"localhost", "localhost."} or host.endswith((".localhost", ".localhost.")):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def _own_host(service: Service, region: str | None, account: str | None) -> str:
     if service.host is None:
         raise ConfigError(f"{service.title} needs an endpoint, for example endpoint=https://storage.example:9000")
@@ -104,46 +90,11 @@ def _own_host(service: Service, region: str | None, account: str | None) -> str:
             continue
         if not value:
             raise ConfigError(f"{service.title} needs a {name}")
-        if not _LABEL(value):
+        if not is_label(value):
             raise ConfigError(f"the {name} {value!r} is not made of letters, digits and inner hyphens")
     host = service.host.format(region=region, account=account).lower()
     # Amazon's regions in China have a domain of their own.
     return f"{host}.cn" if service.name == "aws" and (region or "").startswith("cn-") else host
-
-
-def _parse_endpoint(endpoint: str, *, allow_http: bool) -> tuple[str, str, str]:
-    # `urlsplit` would take line ends out and go on.
-    if not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint:
-        raise ConfigError("an endpoint is a URL of printable ASCII without blanks")
-    try:
-        parts = urlsplit(endpoint)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        raise ConfigError("the endpoint is not a URL like https://host:port") from None
-    if parts.scheme not in _DEFAULT_PORTS or not host:
-        raise ConfigError("the endpoint is not a URL like https://host:port")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("an endpoint carries no credentials; give them by themselves")
-    if parts.query or parts.fragment or "?" in endpoint or "#" in endpoint:
-        raise ConfigError("an endpoint has no query and no fragment")
-    if ":" in host:
-        host = f"[{_checked_ip(host)}]"
-    elif not _HOST(host):
-        raise ConfigError(f"{host!r} is not the name of a host")
-    if parts.scheme == "http" and not allow_http and not is_loopback(host):
-        raise ConfigError(f"plain http to {host} would show everything to the network; use https, or allow_http")
-    base = parts.path.rstrip("/")
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", base) or "/../" in f"{base}/":
-        raise ConfigError(f"the path {parts.path!r} cannot be part of an endpoint")
-    shown = host if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
-    return parts.scheme, shown, base
-
-
-def _checked_ip(text: str) -> str:
-    try:
-        return str(ipaddress.IPv6Address(text))
-    except ValueError:
-        raise ConfigError(f"{text!r} is not an address") from None
 
 
 def _takes_labels(host: str) -> bool:

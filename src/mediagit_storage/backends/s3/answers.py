@@ -5,7 +5,6 @@ Nothing here checks a status: the caller has seen that the answer is a success (
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -15,17 +14,16 @@ from mediagit_storage.backends.s3.shapes import DEFAULT_CONTENT_TYPE
 from mediagit_storage.errors import IntegrityError
 from mediagit_storage.http.encoding import decode_text, parse_http_date, parse_timestamp
 from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.ranges import whole_size
 from mediagit_storage.http.xml import parse_records
 from mediagit_storage.types import Attributes, ObjectInfo
 
 __all__ = [
     "BulkDeleted",
-    "ContentRange",
     "StoredMetadata",
     "parse_attributes",
     "parse_bulk_delete",
     "parse_completed",
-    "parse_content_range",
     "parse_copied",
     "parse_info",
     "parse_tags",
@@ -35,8 +33,6 @@ __all__ = [
 ]
 
 _META: Final = "x-amz-meta-"
-_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)").fullmatch
-_UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,19})").fullmatch
 
 
 class StoredMetadata(NamedTuple):
@@ -44,14 +40,6 @@ class StoredMetadata(NamedTuple):
 
     attributes: Attributes
     hidden: dict[str, str]
-
-
-class ContentRange(NamedTuple):
-    """Which bytes an answer holds: ``length`` from ``start``, of ``size`` (None where the server does not say)."""
-
-    start: int
-    length: int
-    size: int | None
 
 
 class BulkDeleted(NamedTuple):
@@ -71,7 +59,7 @@ def parse_info(key: str, headers: Headers, *, size: int | None = None) -> Object
     Raises `IntegrityError` for fields that cannot be.
     """
     if size is None:
-        size = _whole_size(headers)
+        size = whole_size(headers)
     modified = headers.get("last-modified")
     etag = headers.get("etag")
     return ObjectInfo(
@@ -82,30 +70,6 @@ def parse_info(key: str, headers: Headers, *, size: int | None = None) -> Object
         None if etag is None else plain_etag(etag.strip()),
         headers.get("x-amz-version-id") or None,
     )
-
-
-def _whole_size(headers: Headers) -> int | None:
-    text = headers.get("content-range")
-    if text is not None:
-        unsatisfied = _UNSATISFIED(text.strip())
-        return int(unsatisfied[1]) if unsatisfied else parse_content_range(text).size
-    length = headers.get("content-length")
-    if length is None:
-        return None
-    if not (length.isascii() and length.isdigit()):
-        raise IntegrityError(f"the server sent {length[:80]!r} for a length")
-    return int(length)
-
-
-def parse_content_range(text: str) -> ContentRange:
-    """``bytes 10-19/100`` as (10, 10, 100). Raises `IntegrityError` for what cannot be a part of an object."""
-    found = _RANGE(text.strip())
-    if found is not None:
-        first, last = int(found[1]), int(found[2])
-        size = None if found[3] == "*" else int(found[3])
-        if first <= last and (size is None or last < size):
-            return ContentRange(first, last - first + 1, size)
-    raise IntegrityError(f"the server sent {text[:80]!r} for a range")
 
 
 def parse_attributes(headers: Headers, tags: Mapping[str, str] | None = None) -> StoredMetadata:

@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.backends.s3.addressing import address_of
-from mediagit_storage.backends.s3.batch import BatchRunner
+from mediagit_storage.backends.s3.batch import S3Operations
 from mediagit_storage.backends.s3.checks import findings
-from mediagit_storage.backends.s3.client import Client, Signing
-from mediagit_storage.backends.s3.config import S3Config, config_from_env
+from mediagit_storage.backends.s3.client import Client, S3Signing
+from mediagit_storage.backends.s3.config import S3Config
 from mediagit_storage.backends.s3.copying import Copier
 from mediagit_storage.backends.s3.credentials import provider_for
 from mediagit_storage.backends.s3.deleting import Deleter
@@ -21,16 +21,20 @@ from mediagit_storage.backends.s3.documents import versioning as versioning_docu
 from mediagit_storage.backends.s3.paging import Lister
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.services import capabilities_of, region_to_name
-from mediagit_storage.backends.s3.shapes import Fields, response_query
+from mediagit_storage.backends.s3.shapes import response_query
 from mediagit_storage.backends.s3.translate import read_failure
-from mediagit_storage.backends.s3.writing import Sizes, Writer
+from mediagit_storage.backends.s3.uploads import Uploads
+from mediagit_storage.backends.s3.writing import Writer
+from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import AlreadyExistsError, ConfigError, UnsupportedError
+from mediagit_storage.http.call import Fields
+from mediagit_storage.http.operations import run_operations
 from mediagit_storage.http.retry import Rules
 from mediagit_storage.http.transport import Transport
-from mediagit_storage.secrets import Secret, SecretValue
-from mediagit_storage.settings import export_config
+from mediagit_storage.secrets import SecretValue
+from mediagit_storage.settings import as_secret, config_from_env, export_config
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     ConnectionInfo,
@@ -82,9 +86,9 @@ class S3Backend(StorageBackend):
             region=region,
             endpoint=endpoint,
             service=service,
-            access_key_id=_secret(access_key_id),
-            secret_access_key=_secret(secret_access_key),
-            session_token=_secret(session_token),
+            access_key_id=as_secret(access_key_id),
+            secret_access_key=as_secret(secret_access_key),
+            session_token=as_secret(session_token),
             profile=profile,
             anonymous=anonymous,
         )
@@ -100,7 +104,7 @@ class S3Backend(StorageBackend):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *, bucket: str | None = None) -> Self:
         """What the environment names (`S3Config.ENVIRONMENT` of this class); ``bucket`` where that names none."""
-        return cls.from_config(config_from_env(cls.CONFIG, environ, bucket))
+        return cls.from_config(config_from_env(cls.CONFIG, environ, "bucket", bucket))
 
     def _open(self, config: S3Config, clock: Clock, rules: Rules | None) -> None:
         self._config = config
@@ -122,7 +126,7 @@ class S3Backend(StorageBackend):
         if encryption is not None:
             encryption.check(service, address.scheme)
         provider = provider_for(config)
-        signing = None if provider is None else Signing(provider, self._region, address.host, clock)
+        signing = None if provider is None else S3Signing(provider, self._region, address.host, clock)
         self._transport = Transport(config.transport_options())
         known = rules if rules is not None else Rules(config.retry_policy(), clock)
         self._client = Client(
@@ -135,13 +139,16 @@ class S3Backend(StorageBackend):
             encryption=encryption,
             requester_pays=config.requester_pays,
         )
-        sizes = Sizes(config.part_size, config.multipart_threshold, config.concurrency, config.buffer_size)
         self._reader = Reader(self._client, verify=config.verify_reads)
-        self._writer = Writer(self._client, self._reader, sizes)
+        written = Written(self._client, self._reader)
+        uploads = Uploads(self._client, written, config.sizes())
+        self._writer = Writer(self._client, written, uploads, config.sizes())
         self._deleter = Deleter(self._client, self._reader)
         self._lister = Lister(self._client)
-        self._copier = Copier(self._client, self._reader, self._writer, concurrency=config.concurrency)
-        self._batches = BatchRunner(self._client, self._reader, self._writer, self._deleter)
+        self._copier = Copier(
+            self._client, self._reader, self._writer, uploads, written, concurrency=config.concurrency
+        )
+        self._operations = S3Operations(self._client, self._reader, self._writer, self._deleter)
         # What every read and write goes through, without a step in between.
         self._capabilities = self._promised()
         own = f"{self.SCHEME}://{config.bucket}"
@@ -224,7 +231,7 @@ class S3Backend(StorageBackend):
 
     def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
         """All in this thread but large and streamed writes; consecutive plain deletes go a thousand at a time."""
-        return self._batches.run(operations, limits)
+        return run_operations(self._client, self._operations, operations, limits)
 
     # ---- links, bucket, uploads
 
@@ -293,7 +300,3 @@ class S3Backend(StorageBackend):
 
 def _reopen(kind: type[S3Backend], config: S3Config) -> S3Backend:
     return kind.from_config(config)
-
-
-def _secret(value: str | SecretValue | None) -> SecretValue | None:
-    return Secret(value) if isinstance(value, str) else value

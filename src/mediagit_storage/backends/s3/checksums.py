@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import importlib.util
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,7 +12,7 @@ from mediagit_storage.hashing import DIGEST_SIZES
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.types import Checksum
 
-__all__ = ["checksum_element", "checksum_fields", "chosen_checksum", "crc32c_at_hand", "stored_checksum"]
+__all__ = ["checksum_element", "checksum_fields", "chosen_checksum", "stored_checksum"]
 
 _FIELDS: Final[Mapping[str, str]] = {
     "crc32c": "x-amz-checksum-crc32c",
@@ -21,11 +20,6 @@ _FIELDS: Final[Mapping[str, str]] = {
     "md5": "content-md5",
 }
 _ELEMENTS: Final[Mapping[str, str]] = {"crc32c": "ChecksumCRC32C", "sha256": "ChecksumSHA256"}
-
-
-def crc32c_at_hand() -> bool:
-    """Whether the library that computes CRC32C is installed."""
-    return importlib.util.find_spec("google_crc32c") is not None
 
 
 def chosen_checksum(service: Service, *, crc32c: bool) -> ChecksumName:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from mediagit_storage.backends.s3.addressing import is_loopback
 from mediagit_storage.backends.s3.services import ChecksumName, EncryptionName, Service, adjusted, service_named
 from mediagit_storage.backends.s3.shapes import Encryption
 from mediagit_storage.errors import ConfigError
-from mediagit_storage.http.multipart import (
-    DEFAULT_BUFFER,
-    DEFAULT_CONCURRENCY,
-    DEFAULT_PART,
-    DEFAULT_THRESHOLD,
-    check_part_size,
-)
-from mediagit_storage.http.network import TransportOptions
-from mediagit_storage.http.retry import RetryPolicy
-from mediagit_storage.secrets import Secret, SecretRef, SecretValue, resolve_secret
+from mediagit_storage.http.config import HttpConfig
+from mediagit_storage.http.endpoint import endpoint_url
+from mediagit_storage.secrets import Secret, SecretValue, resolve_secret
 
-__all__ = ["B2Config", "MinIOConfig", "S3Config", "SpacesConfig", "config_from_env", "endpoint_url"]
+__all__ = ["B2Config", "MinIOConfig", "S3Config", "SpacesConfig"]
 
-_MIB: Final = 1024 * 1024
 C = TypeVar("C", bound="S3Config")
-#: Documents of the service are never larger; bodies of objects have no bound of their own.
-_MAX_DOCUMENT: Final = 64 * _MIB
 _AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Config:
+class S3Config(HttpConfig):
     """The options of an `S3Backend`, checked. Sizes are bytes, times seconds.
 
     ==================== ==============================================================================================
@@ -51,11 +39,9 @@ class S3Config:
     ``encryption``       ``sse-s3``, ``sse-kms`` (``kms_key_id``, ``kms_context``, ``bucket_key``) or ``sse-c``
                          (``customer_key``: Base64 of 32 bytes)
     ``requester_pays``   accept the costs of requests
-    ``verify_reads``     ask for checksums with whole objects, and check them, where the service keeps them
-    ``part_size`` ``multipart_threshold`` ``concurrency`` ``buffer_size``: how large objects travel
-    ``attempts`` ``retry_base`` ``retry_cap`` ``retry_total``: how often, after which pauses, requests are repeated
-    ``connect_timeout`` ``idle_timeout`` ``total_timeout`` ``proxy`` ``ca_file`` ``verify_tls`` ``allow_http``
     ==================== ==============================================================================================
+
+    Besides these it has the options of `HttpConfig`.
     """
 
     ENVIRONMENT: ClassVar[Mapping[str, str]] = {
@@ -82,7 +68,6 @@ class S3Config:
     session_token: SecretValue | None = None
     profile: str | None = None
     anonymous: bool = False
-    allow_http: bool = False
     path_style: bool | None = None
     conditional_writes: bool | None = None
     checksum: ChecksumName | None = None
@@ -96,21 +81,6 @@ class S3Config:
     bucket_key: bool = False
     customer_key: SecretValue | None = None
     requester_pays: bool = False
-    verify_reads: bool = True
-    part_size: int = DEFAULT_PART
-    multipart_threshold: int = DEFAULT_THRESHOLD
-    concurrency: int = DEFAULT_CONCURRENCY
-    buffer_size: int = DEFAULT_BUFFER
-    attempts: int = 3
-    retry_base: float = 0.2
-    retry_cap: float = 20.0
-    retry_total: float | None = 120.0
-    connect_timeout: float = 10.0
-    idle_timeout: float | None = 60.0
-    total_timeout: float | None = None
-    proxy: str | None = "environment"
-    ca_file: str | None = None
-    verify_tls: bool = True
 
     def __post_init__(self) -> None:
         if not self.bucket:
@@ -123,12 +93,7 @@ class S3Config:
             raise ConfigError(f"encryption is one of {', '.join(get_args(EncryptionName))}")
         if self.checksum is not None and self.checksum not in get_args(ChecksumName):
             raise ConfigError(f"checksum is one of {', '.join(get_args(ChecksumName))}")
-        for name, value in (("concurrency", self.concurrency), ("multipart_threshold", self.multipart_threshold)):
-            if value < 1:
-                raise ConfigError(f"{name} is at least 1")
-        check_part_size(self.part_size, self.known_service().parts)
-        self.retry_policy()
-        self.transport_options()
+        self.check_transfers(self.known_service().parts)
 
     @staticmethod
     def same_host(one: str, other: str) -> bool:
@@ -164,23 +129,6 @@ class S3Config:
             return None
         key: Secret | None = None if self.customer_key is None else resolve_secret(self.customer_key)
         return Encryption(self.encryption, self.kms_key_id, self.kms_context, self.bucket_key, key)
-
-    def retry_policy(self) -> RetryPolicy:
-        """How requests are repeated."""
-        return RetryPolicy(self.attempts, self.retry_base, self.retry_cap, self.retry_total)
-
-    def transport_options(self) -> TransportOptions:
-        """How connections are made."""
-        return TransportOptions(
-            connect_timeout=self.connect_timeout,
-            idle_timeout=self.idle_timeout,
-            total_timeout=self.total_timeout,
-            proxy=self.proxy,
-            ca_file=self.ca_file,
-            verify=self.verify_tls,
-            allow_http=self.allow_http,
-            max_body=_MAX_DOCUMENT,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,47 +170,9 @@ class SpacesConfig(S3Config):
     SERVICE: ClassVar[str] = "spaces"
 
 
-def endpoint_url(endpoint: str, *, allow_http: bool = False) -> str:
-    """An endpoint with its scheme: http for this machine and where it is allowed, https for everything else."""
-    if "://" in endpoint:
-        return endpoint.rstrip("/")
-    host = endpoint.rpartition(":")[0] if endpoint.rpartition(":")[2].isdigit() else endpoint
-    plain = allow_http or is_loopback(host or endpoint)
-    return f"{'http' if plain else 'https'}://{endpoint}".rstrip("/")
-
-
 def _is_amazon(endpoint: str) -> bool:
     try:
         host = (urlsplit(endpoint).hostname or "").rstrip(".")
     except ValueError:
         return False
     return f".{host}".endswith(_AMAZON)
-
-
-def config_from_env(config_type: type[C], environ: Mapping[str, str] | None, bucket: str | None) -> C:
-    """The options that ``ENVIRONMENT`` of a configuration finds. Secrets of this process's environment stay references.
-
-    Raises `ConfigError` where no bucket is named.
-    """
-    source = os.environ if environ is None else environ
-    found = {name: source[variable] for name, variable in config_type.ENVIRONMENT.items() if source.get(variable)}
-    named = bucket or found.get("bucket")
-    if not named:
-        variable = config_type.ENVIRONMENT.get("bucket")
-        raise ConfigError("name the bucket" + (f", or set {variable}" if variable else ""))
-
-    def secret(name: str) -> SecretValue | None:
-        text = found.get(name)
-        if text is None:
-            return None
-        return SecretRef(env=config_type.ENVIRONMENT[name]) if environ is None else Secret(text)
-
-    return config_type(
-        bucket=named,
-        region=found.get("region"),
-        endpoint=found.get("endpoint"),
-        profile=found.get("profile"),
-        access_key_id=secret("access_key_id"),
-        secret_access_key=secret("secret_access_key"),
-        session_token=secret("session_token"),
-    )

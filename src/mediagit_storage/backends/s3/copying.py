@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
 
 from mediagit_storage.backends.s3.addressing import copy_source
 from mediagit_storage.backends.s3.answers import parse_copied
-from mediagit_storage.backends.s3.client import DOCUMENT, Call, Client
+from mediagit_storage.backends.s3.client import Client, code_in_document
 from mediagit_storage.backends.s3.documents import CompletedPart
 from mediagit_storage.backends.s3.reading import Reader
-from mediagit_storage.backends.s3.shapes import Fields, attribute_fields, condition_fields, copy_fields, etag_field
-from mediagit_storage.backends.s3.writing import TOKEN, Writer
+from mediagit_storage.backends.s3.shapes import attribute_fields, condition_fields, copy_fields, etag_field
+from mediagit_storage.backends.s3.uploads import Uploads
+from mediagit_storage.backends.s3.writing import Writer
+from mediagit_storage.backends.s3.written import TOKEN, Written
 from mediagit_storage.errors import (
     AlreadyExistsError,
     ConnectionLostError,
     IntegrityError,
 )
+from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import MIB, Part, plan_parts
-from mediagit_storage.http.retry import Job, Traits
+from mediagit_storage.http.retry import Traits
 from mediagit_storage.source import BytesSource
 from mediagit_storage.types import Attributes, ByteRange, CopyOptions, ObjectInfo, PutOptions, ReadOptions
 
@@ -37,10 +40,14 @@ _PATIENT: Final = 900.0
 class Copier:
     """Copies within one bucket."""
 
-    def __init__(self, client: Client, reader: Reader, writer: Writer, *, concurrency: int) -> None:
+    def __init__(
+        self, client: Client, reader: Reader, writer: Writer, uploads: Uploads, written: Written, *, concurrency: int
+    ) -> None:
         self._client = client
         self._reader = reader
         self._writer = writer
+        self._uploads = uploads
+        self._written = written
         self._concurrency = concurrency
 
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
@@ -76,11 +83,11 @@ class Copier:
             # Not among what is copied.
             fields.append(("x-amz-storage-class", attributes.storage_class))
         traits = Traits(conditional=options.if_absent)
-        call = Call("PUT", client.path(target), "", fields, b"", traits, DOCUMENT, _PATIENT)
+        call = Call("PUT", client.path(target), "", fields, b"", traits, code_in_document, _PATIENT)
         retried = client.send(call)
         response = retried.response
         if token is not None and retried.maybe_done and response.status in {409, 412}:
-            ours = self._writer.own(target, token)
+            ours = self._written.ours(target, token)
             if ours is not None:
                 return ours
         if response.status == 412 and not options.if_absent:
@@ -112,13 +119,13 @@ class Copier:
         size = found.size or 0
         plan = plan_parts(size, limits, part_size=min(_COPY_PART, limits.max_part))
         token = secrets.token_hex(16)
-        upload = self._writer.begin(target, attributes, token, checksums=False)
+        upload = self._uploads.begin(target, attributes, token, checksums=False)
         try:
             parts = self._copy_parts(found, target, upload, plan.parts(), options.version)
             put = PutOptions(if_absent=options.if_absent)
-            return self._writer.complete(target, upload, parts, put, token=token, size=size)
+            return self._uploads.complete(target, upload, parts, put, token=token, size=size)
         except BaseException:
-            client.aside(lambda: self._writer.abort(target, upload))
+            client.aside(lambda: self._uploads.abort(target, upload))
             raise
 
     def _copy_parts(
@@ -126,22 +133,11 @@ class Copier:
     ) -> list[CompletedPart]:
         """Copy ranges of the source into an upload, several at once."""
         client = self._client
-        calls: dict[int, tuple[Part, Call]] = {}
-
-        def jobs() -> Iterator[Job]:
-            for part in parts:
-                call = self._part_call(found, target, upload, part, version)
-                job = client.job(call)
-                calls[id(job)] = (part, call)
-                yield job
-
+        calls = ((part, self._part_call(found, target, upload, part, version)) for part in parts)
         done: list[CompletedPart] = []
-        with closing(client.send_all(jobs(), concurrency=self._concurrency, buffer_bytes=MIB)) as results:
-            for result in results:
-                part, call = calls.pop(id(result.job))
-                if result.error is not None or result.retried is None:
-                    raise result.error or IntegrityError("a part has neither an answer nor an error")
-                response = result.retried.response
+        with closing(client.send_calls(calls, concurrency=self._concurrency, buffer_bytes=MIB)) as answers:
+            for part, call, retried in answers:
+                response = retried.response
                 if response.status == 412:
                     raise ConnectionLostError("the object was overwritten while it was copied; copy it again")
                 client.check(response, call)
@@ -161,7 +157,7 @@ class Copier:
             *client.reading,
         ]
         query = encode_query([("partNumber", str(part.number)), ("uploadId", upload)])
-        return Call("PUT", client.path(target), query, fields, b"", code_of=DOCUMENT, idle_timeout=_PATIENT)
+        return Call("PUT", client.path(target), query, fields, b"", code_of=code_in_document, idle_timeout=_PATIENT)
 
     # ---- another beginning
 
@@ -181,16 +177,16 @@ class Copier:
             return self._writer.put(key, BytesSource(head + rest), PutOptions(attributes, if_match=if_match))
         first = head + (self._rest(key, old_length, borrowed, if_match) if borrowed else b"")
         token = secrets.token_hex(16)
-        upload = self._writer.begin(key, attributes, token, checksums=False)
+        upload = self._uploads.begin(key, attributes, token, checksums=False)
         try:
-            beginning = self._writer.put_part(key, upload, 1, first)
+            beginning = self._uploads.put_part(key, upload, 1, first)
             plan = plan_parts(size - begin, replace(limits, max_parts=limits.max_parts - 1), part_size=_COPY_PART)
             moved = (Part(each.number + 1, begin + each.offset, each.length) for each in plan.parts())
             parts = [beginning, *self._copy_parts(found, key, upload, moved, None)]
             total = size - old_length + len(head)
-            return self._writer.complete(key, upload, parts, PutOptions(if_match=if_match), token=token, size=total)
+            return self._uploads.complete(key, upload, parts, PutOptions(if_match=if_match), token=token, size=total)
         except BaseException:
-            client.aside(lambda: self._writer.abort(key, upload))
+            client.aside(lambda: self._uploads.abort(key, upload))
             raise
 
     def _rest(self, key: str, offset: int, length: int | None, if_match: str) -> bytes:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from mediagit_storage.backend import Completion, DeleteOperation
 from mediagit_storage.backends.s3.answers import parse_bulk_delete
 from mediagit_storage.backends.s3.checksums import checksum_fields
-from mediagit_storage.backends.s3.client import DOCUMENT, Call, Client
+from mediagit_storage.backends.s3.client import Client, code_in_document
 from mediagit_storage.backends.s3.documents import bulk_delete
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import condition_fields
 from mediagit_storage.backends.s3.translate import failure_of_item
 from mediagit_storage.errors import BucketNotFoundError, IntegrityError, NotFoundError, StorageError
 from mediagit_storage.hashing import new_hasher
+from mediagit_storage.http.call import Call
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.http.xml import is_representable
@@ -81,7 +82,7 @@ class Deleter:
             hasher.update(body)
             digest = checksum_fields(client.service, Checksum(algorithm, hasher.digest()))
         fields = [*client.payer, *digest, ("content-type", "application/xml")]
-        return Call("POST", client.address.bucket_path, "delete=", fields, body, code_of=DOCUMENT)
+        return Call("POST", client.address.bucket_path, "delete=", fields, body, code_of=code_in_document)
 
     def bulk_done(self, call: Call, group: Sequence[DeleteOperation], retried: Retried) -> Iterator[Completion]:
         """What became of each. A key without an answer is a failure."""
@@ -93,7 +94,7 @@ class Deleter:
             return
         errors: dict[str, StorageError | None] = {key: None for key, _ in answer.deleted}
         for key, _, record in answer.failed:
-            failed = self._client.error(failure_of_item(record))
+            failed = self._client.cleaned(self._client.translated(failure_of_item(record)))
             errors[key] = None if isinstance(failed, NotFoundError) else failed
         for each in group:
             if each.key in errors:

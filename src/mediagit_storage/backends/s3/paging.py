@@ -8,7 +8,7 @@ from contextlib import closing
 from itertools import pairwise
 from typing import Final, TypeAlias, TypeVar
 
-from mediagit_storage.backends.s3.client import Call, Client, Query
+from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.listing import (
     ListPage,
     VersionsPage,
@@ -19,6 +19,7 @@ from mediagit_storage.backends.s3.listing import (
 from mediagit_storage.backends.s3.shapes import list_query, uploads_query, versions_query
 from mediagit_storage.backends.s3.translate import read_failure
 from mediagit_storage.errors import IntegrityError
+from mediagit_storage.http.call import Call, Query
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.retry import Attempt, Job
 from mediagit_storage.http.retry_batch import JobResult

@@ -16,14 +16,14 @@ from typing import Final
 from mediagit_storage.attributes import RESERVED_METADATA_PREFIX
 from mediagit_storage.backends.s3.services import EncryptionName, Service
 from mediagit_storage.errors import ConfigError, LimitExceededError, UnsupportedError
+from mediagit_storage.http.call import Fields
 from mediagit_storage.http.encoding import encode_text, encode_value, format_timestamp
 from mediagit_storage.secrets import Secret
-from mediagit_storage.types import Attributes, ByteRange, Retention
+from mediagit_storage.types import Attributes, Retention
 
 __all__ = [
     "DEFAULT_CONTENT_TYPE",
     "Encryption",
-    "Fields",
     "attribute_fields",
     "condition_fields",
     "copy_fields",
@@ -31,15 +31,11 @@ __all__ = [
     "list_query",
     "lock_fields",
     "payer_fields",
-    "range_value",
     "response_query",
     "tagging_value",
     "uploads_query",
     "versions_query",
 ]
-
-#: Pairs of a lower-case field name and its value.
-Fields = list[tuple[str, str]]
 
 #: What is sent for an object without a content type, because services make up one of their own where none is sent;
 #: read back, it means "none".
@@ -151,17 +147,6 @@ def _checked_etag(etag: str) -> str:
     if not etag or not etag.isascii() or not etag.isprintable():
         raise ConfigError("an ETag is printable ASCII, as a stat or a listing gave it")
     return etag
-
-
-def range_value(wanted: ByteRange) -> str | None:
-    """The value of ``range``; None for the whole object, and for what no field can say (length 0 or suffix 0)."""
-    offset, length, suffix = wanted
-    if suffix is not None:
-        return f"bytes=-{suffix}" if suffix else None
-    if length == 0 or (offset is None and length is None):
-        return None
-    start = offset or 0
-    return f"bytes={start}-" if length is None else f"bytes={start}-{start + length - 1}"
 
 
 def copy_fields(source: str, *, replace: bool, if_match: str | None = None, tags: bool = False) -> Fields:

@@ -7,9 +7,9 @@ as "not found", and a code that is in no table is kept in the message.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from mediagit_storage.errors import (
     AlreadyExistsError,
@@ -34,19 +34,18 @@ from mediagit_storage.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from mediagit_storage.http.call import Condition, Subject
 from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.redact import redact_answer
 from mediagit_storage.http.xml import Document, parse_records
-from mediagit_storage.secrets import REDACTED, Secret
 
 __all__ = [
     "CODES",
     "MAX_MESSAGE",
     "STATUSES",
-    "Condition",
     "Failure",
     "Recovery",
     "Row",
-    "Subject",
     "failure_in_success",
     "failure_of_item",
     "read_failure",
@@ -59,12 +58,6 @@ MAX_MESSAGE: Final = 2048
 
 #: How much of an error's body is read at all, in bytes.
 _MAX_BODY: Final = 256 * 1024
-
-#: What the request was about: decides what a 404 without a code means.
-Subject = Literal["object", "bucket"]
-
-#: The condition that the request carried: decides what a 412 means.
-Condition = Literal["absent", "match", "none-match"]
 
 
 class Recovery(Enum):
@@ -270,7 +263,6 @@ def translate(
     *,
     subject: Subject = "object",
     condition: Condition | None = None,
-    secrets: Iterable[Secret] = (),
 ) -> StorageError:
     """The error to raise for a failure. ``condition`` is what the request asked for.
 
@@ -284,7 +276,7 @@ def translate(
         row = CODES["NotModified"]
     elif kind is NotFoundError and condition == "match":
         row = Row(PreconditionError, "the object that the condition names is not there")
-    text = _redacted(": ".join(part for part in (_said(failure), _advice(row, failure)) if part), secrets)
+    text = redact_answer(": ".join(part for part in (_said(failure), _advice(row, failure)) if part))
     return row.kind(text)
 
 
@@ -377,16 +369,3 @@ def _clean(text: str, most: int) -> str:
     """One line without control characters, bounded."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-_SIGNED: Final = re.compile(
-    r"(?i)((?:x-amz-signature|signature|x-amz-security-token|x-amz-credential|awsaccesskeyid|authorization)"
-    r"[\"']?\s*[=:]\s*[\"']?)[^\s&,\"'<>]+"
-)
-
-
-def _redacted(text: str, secrets: Iterable[Secret]) -> str:
-    for secret in secrets:
-        if len(secret.reveal()) >= 4:
-            text = text.replace(secret.reveal(), REDACTED)
-    return _SIGNED.sub(rf"\1{REDACTED}", text)

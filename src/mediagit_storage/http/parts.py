@@ -13,7 +13,7 @@ from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike, Checksum
 
-__all__ = ["Pieces", "SourcePart", "digester", "file_digest", "file_part", "small_file", "view_part"]
+__all__ = ["Pieces", "SourcePart", "digester", "file_digest", "file_part", "small_file", "small_source", "view_part"]
 
 _PIECE: Final = 1024 * 1024
 #: How much of a slow source is taken before the parts that travel are looked after again.
@@ -132,6 +132,14 @@ def small_file(source: Source) -> bytes:
     """All of a small file on disk."""
     data = b"".join(source.chunks())
     source.finished()
+    return data
+
+
+def small_source(source: Source, most: int) -> BytesLike | None:
+    """All of a source that lies in memory, or of a file on disk of at most ``most`` bytes; None for others."""
+    data = source.buffer()
+    if data is None and source.size is not None and source.size <= most and source.region() is not None:
+        return small_file(source)
     return data
 
 

@@ -1,0 +1,66 @@
+"""What a write leaves: the fields that describe its object, the token by which it is known again, and its `ObjectInfo`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from mediagit_storage.backends.s3.client import Client
+from mediagit_storage.backends.s3.reading import Reader
+from mediagit_storage.backends.s3.shapes import attribute_fields, lock_fields
+from mediagit_storage.errors import NotFoundError
+from mediagit_storage.http.call import Condition, Fields
+from mediagit_storage.http.encoding import parse_http_date
+from mediagit_storage.http.headers import Headers
+from mediagit_storage.types import ObjectInfo, PutOptions
+
+__all__ = ["TOKEN", "Written", "condition_of"]
+
+#: The hidden entry of the metadata by which a write knows its own object again.
+TOKEN: Final = "token"  # noqa: S105  # a name
+
+
+class Written:
+    """What the writes to one bucket have in common."""
+
+    def __init__(self, client: Client, reader: Reader) -> None:
+        self._client = client
+        self._reader = reader
+        self._last_date: tuple[str, datetime] | None = None
+
+    def fields(self, options: PutOptions, token: str | None) -> Fields:
+        """What the object keeps besides its bytes, and for how long."""
+        service = self._client.service
+        hidden = {TOKEN: token} if token else None
+        return [
+            *attribute_fields(options.attributes, service, hidden=hidden),
+            *lock_fields(options.retention, service, legal_hold=options.legal_hold),
+        ]
+
+    def ours(self, key: str, token: str) -> ObjectInfo | None:
+        """The object under ``key``, if it is the one that was written with ``token``."""
+        try:
+            info, hidden = self._reader.hidden(key)
+        except NotFoundError:
+            return None
+        return info if hidden.get(TOKEN) == token else None
+
+    def info(self, key: str, size: int, etag: str | None, headers: Headers) -> ObjectInfo:
+        """What the answer to a write says about the new object. The date is the server's of that moment."""
+        return ObjectInfo(key, size, size, self._date(headers), etag, headers.get("x-amz-version-id"))
+
+    def _date(self, headers: Headers) -> datetime | None:
+        text = headers.get("last-modified") or headers.get("date")
+        if text is None:
+            return None
+        last = self._last_date
+        if last is None or last[0] != text:
+            last = self._last_date = (text, parse_http_date(text))
+        return last[1]
+
+
+def condition_of(options: PutOptions) -> Condition | None:
+    """The condition that a write carries."""
+    if options.if_absent:
+        return "absent"
+    return "match" if options.if_match is not None else None

@@ -1,0 +1,326 @@
+"""Many operations at once in one thread: requests side by side, deletes grouped where the server takes them so, and
+what would block the others in a few threads.
+"""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Final, NamedTuple, TypeAlias
+
+from mediagit_storage.backend import (
+    BatchLimits,
+    Completion,
+    Content,
+    DeleteOperation,
+    Operation,
+    PutOperation,
+    ReadOperation,
+    StatOperation,
+)
+from mediagit_storage.errors import IntegrityError, StorageError, UnsupportedError
+from mediagit_storage.http.call import Call
+from mediagit_storage.http.client import HttpClient
+from mediagit_storage.http.driver import Waker
+from mediagit_storage.http.request import Request
+from mediagit_storage.http.retry import Attempt, Job, Retried
+from mediagit_storage.http.retry_batch import JobResult
+from mediagit_storage.scope import context_inside, inner_scope
+from mediagit_storage.types import ObjectInfo
+
+__all__ = ["SMALL", "Group", "Operations", "Sending", "Step", "Value", "Working", "run_operations"]
+
+#: Sources of at most this many bytes are read into memory and sent by the batch itself.
+SMALL: Final = 8 * 1024 * 1024
+#: What runs in threads of its own: large writes, and those whose source may block.
+_THREADS: Final = 4
+
+Value: TypeAlias = Content | ObjectInfo | None
+
+
+class Sending(NamedTuple):
+    """One request of an operation. ``finish`` makes the operation's value of the answer, good or bad (raising what it
+    means), or names the request that follows it.
+
+    ``held`` counts the bytes of its body. ``undo`` cleans up where there will be no answer: the connection failed for
+    good, or the batch was stopped.
+    """
+
+    call: Call
+    finish: Callable[[Retried], Value | Sending]
+    held: int = 0
+    undo: Callable[[], None] | None = None
+
+
+class Working(NamedTuple):
+    """What an operation needs more for than requests one after the other; done in a thread."""
+
+    work: Callable[[], Value]
+
+
+Step: TypeAlias = Sending | Working
+
+
+class Group(NamedTuple):
+    """One request for many deletes, and what its answer means for each."""
+
+    call: Call
+    finish: Callable[[Retried], Iterator[Completion]]
+
+
+class Operations(ABC):
+    """How a backend carries out the operations of a batch. What a method raises belongs to its operation."""
+
+    #: The most deletes that one request takes; below 2 they go by themselves.
+    group_limit: int = 0
+
+    @abstractmethod
+    def read(self, operation: ReadOperation) -> Step:
+        """The request of a read. What is to be empty has none: see `HttpReader.read`."""
+
+    @abstractmethod
+    def put(self, operation: PutOperation) -> Step:
+        """The request of a small put; a large or slow source is `Working`."""
+
+    @abstractmethod
+    def stat(self, operation: StatOperation) -> Step:
+        """The request of a look."""
+
+    @abstractmethod
+    def delete(self, operation: DeleteOperation) -> Step:
+        """The request of one delete."""
+
+    def groups(self, operation: DeleteOperation) -> bool:
+        """Whether this delete may go with others."""
+        return False
+
+    def group(self, operations: Sequence[DeleteOperation]) -> Group:
+        """One request for all of them: only called where `groups` was true for each."""
+        raise UnsupportedError("this storage takes no deletes in groups")
+
+
+def run_operations(
+    client: HttpClient, operations: Operations, feed: Iterator[Operation | None], limits: BatchLimits
+) -> Iterator[Completion]:
+    """Carry out operations within limits, yielding each as it completes. See `StorageBackend.batch`."""
+    with closing(_Batch(client, operations, feed, limits)) as batch:
+        yield from batch.completions()
+
+
+class _Aside(Exception):  # noqa: N818  # never raised to anybody: it carries a completion through the batch
+    def __init__(self, completion: Completion) -> None:
+        super().__init__()
+        self.completion = completion
+
+
+class _Travelling(NamedTuple):
+    operation: Operation
+    sending: Sending
+
+
+class _Grouped(NamedTuple):
+    operations: tuple[DeleteOperation, ...]
+    finish: Callable[[Retried], Iterator[Completion]]
+
+
+class _Batch:
+    def __init__(
+        self, client: HttpClient, operations: Operations, feed: Iterator[Operation | None], limits: BatchLimits
+    ) -> None:
+        self._client = client
+        self._operations = operations
+        self._feed = feed
+        self._limits = limits
+        self._waker = Waker()
+        self._travelling: dict[int, _Travelling | _Grouped] = {}
+        self._deletes: list[DeleteOperation] = []
+        self._next: deque[Operation] = deque()
+        self._following: deque[Job] = deque()
+        self._held = 0
+        self._ended = False
+        self._aside: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self._running = 0
+        self._inside = inner_scope()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def completions(self) -> Iterator[Completion]:
+        """Everything."""
+        limits = self._limits
+        results = self._client.send_all(
+            self._jobs(), concurrency=limits.concurrency, buffer_bytes=limits.buffer_bytes, waker=self._waker
+        )
+        with closing(results):
+            for result in results:
+                yield from self._finished(result)
+
+    def close(self) -> None:
+        """Stop what runs in threads and wait for it; clean up after what travelled."""
+        if self._threads is not None:
+            self._inside.cancel()
+            self._threads.shutdown(wait=True, cancel_futures=True)
+        self._waker.close()
+        for each in self._travelling.values():
+            if isinstance(each, _Travelling):
+                self._undo(each.sending)
+
+    # ---- what is to be sent
+
+    def _jobs(self) -> Iterator[Job | None]:
+        while True:
+            if self._following:
+                yield self._following.popleft()
+                continue
+            if not self._aside.empty():
+                self._running -= 1
+                yield _delivery(self._aside.get())
+                continue
+            if self._held > self._limits.buffer_bytes:
+                yield None
+                continue
+            operation = self._next.popleft() if self._next else self._pulled()
+            if operation is None:
+                if self._deletes:
+                    yield self._grouped()
+                elif self._ended and not self._running and not self._travelling:
+                    return
+                else:
+                    yield None
+                continue
+            yield from self._begun(operation)
+
+    def _pulled(self) -> Operation | None:
+        if self._ended:
+            return None
+        operation = next(self._feed, _END)
+        if isinstance(operation, _End):
+            self._ended = True
+            return None
+        return operation
+
+    def _begun(self, operation: Operation) -> Iterator[Job | None]:
+        """The jobs that an operation leads to now; deletes are gathered first."""
+        if isinstance(operation, DeleteOperation) and self._operations.groups(operation):
+            self._deletes.append(operation)
+            if len(self._deletes) >= self._operations.group_limit:
+                yield self._grouped()
+            return
+        if self._deletes:
+            self._next.appendleft(operation)
+            yield self._grouped()
+            return
+        try:
+            step = self._step(operation)
+        except Exception as error:  # noqa: BLE001  # it belongs to this operation
+            yield _delivery(Completion(operation, None, error))
+            return
+        if isinstance(step, Sending):
+            yield self._travels(operation, step)
+        else:
+            self._in_thread(operation, step.work)
+
+    def _step(self, operation: Operation) -> Step:
+        if isinstance(operation, ReadOperation):
+            return self._operations.read(operation)
+        if isinstance(operation, PutOperation):
+            return self._operations.put(operation)
+        if isinstance(operation, StatOperation):
+            return self._operations.stat(operation)
+        return self._operations.delete(operation)
+
+    def _travels(self, operation: Operation, sending: Sending) -> Job:
+        job = self._client.job(sending.call)
+        self._travelling[id(job)] = _Travelling(operation, sending)
+        self._held += sending.held
+        return job
+
+    def _grouped(self) -> Job:
+        """One request for all deletes that were gathered."""
+        operations, self._deletes = tuple(self._deletes), []
+        group = self._operations.group(operations)
+        job = self._client.job(group.call)
+        self._travelling[id(job)] = _Grouped(operations, group.finish)
+        return job
+
+    # ---- what came back
+
+    def _finished(self, result: JobResult) -> Iterator[Completion]:
+        if isinstance(result.error, _Aside):
+            yield result.error.completion
+            return
+        travelling = self._travelling.pop(id(result.job))
+        retried, error = result.retried, result.error
+        if isinstance(travelling, _Grouped):
+            if retried is not None:
+                yield from travelling.finish(retried)
+                return
+            error = error or _unanswered()
+            yield from (Completion(each, None, error) for each in travelling.operations)
+            return
+        operation, sending = travelling
+        self._held -= sending.held
+        if retried is None:
+            self._undo(sending)
+            yield Completion(operation, None, error or _unanswered())
+            return
+        try:
+            value = sending.finish(retried)
+        except Exception as failure:  # noqa: BLE001  # every failure belongs to its operation
+            yield Completion(operation, None, failure)
+            return
+        if isinstance(value, Sending):
+            self._following.append(self._travels(operation, value))
+        else:
+            yield Completion(operation, value, None)
+
+    def _undo(self, sending: Sending) -> None:
+        if sending.undo is not None:
+            try:
+                self._client.aside(sending.undo)
+            except StorageError:
+                # The operation's own failure is what is reported.
+                return
+
+    def _in_thread(self, operation: Operation, work: Callable[[], Value]) -> None:
+        if self._threads is None:
+            most = min(_THREADS, self._limits.concurrency)
+            self._threads = ThreadPoolExecutor(most, thread_name_prefix="mgs-batch")
+        self._running += 1
+        context = context_inside(self._inside)
+        future: Future[Completion] = self._threads.submit(context.run, _tried, operation, work)
+        future.add_done_callback(self._deliver)
+
+    def _deliver(self, future: Future[Completion]) -> None:
+        if not future.cancelled():
+            self._aside.put(future.result())
+            self._waker.wake()
+
+
+class _End:
+    """What `next` returns for operations that are over."""
+
+
+_END: Final = _End()
+
+
+def _tried(operation: Operation, work: Callable[[], Value]) -> Completion:
+    try:
+        return Completion(operation, work(), None)
+    except Exception as error:  # noqa: BLE001  # every failure belongs to its operation
+        return Completion(operation, None, error)
+
+
+def _unanswered() -> IntegrityError:
+    return IntegrityError("a request has neither an answer nor an error")
+
+
+def _delivery(completion: Completion) -> Job:
+    """A job that is nothing but a completion on its way out."""
+
+    def build(_attempt: Attempt) -> Request:
+        raise _Aside(completion)
+
+    return Job(build)
