@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; ``--write`` puts them into benchmarks/README.md.
 
-python benchmarks/run.py local|s3 [--rounds 5] [--only TEXT] [--write]
+python benchmarks/run.py local|s3|gcs|azure [--rounds 5] [--only TEXT] [--write]
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import azure_suite
 import chart
+import gcs_suite
 import local_suite
 import s3_suite
 from turns import run_turns, table
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-SUITES = {"local": local_suite, "s3": s3_suite}
+SUITES = {"local": local_suite, "s3": s3_suite, "gcs": gcs_suite, "azure": azure_suite}
 
 
 def main() -> None:
@@ -36,19 +38,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and folders go, however this ends
     suite = SUITES[arguments.suite]
     scratch = Path(tempfile.mkdtemp(prefix="mgs-bench-", dir=arguments.folder))
-    tables, drawn = [machine(arguments.rounds, suite.NOTE)], []
+    head = machine(arguments.rounds, suite.NOTE)
+    tables = tables_of(arguments.suite) if arguments.only else {}
+    drawn = []
     try:
         with suite.opened(scratch) as ready:
             for case in suite.CASES:
-                if not arguments.only or arguments.only in case.title:
-                    results = run_turns(case, arguments.rounds, ready.measure)
-                    tables.append(table(case, results))
-                    drawn.append((case, results))
-                    print(tables[-1], flush=True)
+                if arguments.only and arguments.only not in case.title:
+                    continue
+                results = run_turns(case, arguments.rounds, ready.measure)
+                drawn.append((case, results))
+                tables[case.title] = table(case, results)
+                print(tables[case.title], flush=True)
+                if arguments.write:  # at once: a run that breaks off leaves what it has measured
+                    known = [tables[each.title] for each in suite.CASES if each.title in tables]
+                    write_section(arguments.suite, "\n".join([head, *known]))
     finally:
         shutil.rmtree(scratch)
-    if arguments.write:
-        write_section(arguments.suite, "\n".join(tables))
+    if arguments.write and not arguments.only:
         (HERE / f"{arguments.suite}.svg").write_text(chart.draw(drawn))
 
 
@@ -60,13 +67,24 @@ def machine(rounds: int, note: str) -> str:
     )
 
 
+def section(suite: str) -> tuple[str, str, str]:
+    """The README before, in and after the generated part of a suite, with its marks outside."""
+    begin, end = f"<!-- {suite}: begin -->\n", f"<!-- {suite}: end -->"
+    head, _, rest = README.read_text().partition(begin)
+    inner, _, tail = rest.partition(end)
+    return head + begin, inner, end + tail
+
+
+def tables_of(suite: str) -> dict[str, str]:
+    """The tables that the README has, by title."""
+    _, *found = section(suite)[1].split("\n### ")
+    return {each.partition("\n")[0]: f"\n### {each.rstrip()}" for each in found}
+
+
 def write_section(suite: str, report: str) -> None:
     """Replace the generated part of the README."""
-    begin, end = f"<!-- {suite}: begin -->", f"<!-- {suite}: end -->"
-    text = README.read_text()
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    README.write_text(f"{head}{begin}\n{report}\n{end}{tail}")
+    head, _, tail = section(suite)
+    README.write_text(f"{head}{report}\n{tail}")
 
 
 if __name__ == "__main__":

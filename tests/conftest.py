@@ -17,14 +17,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
 # Before anything imports the suite: its assertions are shown in full.
 pytest.register_assert_rewrite("mediagit_storage.testing")
+
+#: Real servers, started when a test needs one.
+pytest_plugins = ("mediagit_storage.testing.emulators.plugin",)
 
 #: Everything that could carry a credential, a configuration or another way to the network into a test.
 SCRUBBED = re.compile(
@@ -33,6 +40,12 @@ SCRUBBED = re.compile(
     r"|.*_PROXY|XDG_.*",
     re.IGNORECASE,
 )
+
+#: What names a place on a real account that the tests in `ACCOUNTS`, and no others, may use.
+ACCOUNT = re.compile(r"MGS_TEST_[A-Z0-9]+_URL")
+ACCOUNTS = Path(__file__).parent / "accounts"
+#: What was scrubbed, with the home folder; kept only where it names such a place, else empty.
+OUTSIDE = pytest.StashKey[dict[str, str]]()
 
 #: How long a thread, descriptor or child that is on its way out may take, in seconds.
 GRACE = 3.0
@@ -47,8 +60,11 @@ class NetworkBlocked(RuntimeError):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Scrub the environment and choose the Hypothesis profile, in every xdist worker and before collection."""
-    for name in [name for name in os.environ if SCRUBBED.fullmatch(name)]:
-        del os.environ[name]
+    scrubbed = {name: os.environ.pop(name) for name in [*os.environ] if SCRUBBED.fullmatch(name)}
+    named = any(ACCOUNT.fullmatch(name) and value for name, value in scrubbed.items())
+    outside = {**scrubbed, "HOME": os.environ.get("HOME", "")} if named else {}
+    # Workers of xdist begin with the environment as the first process has left it.
+    config.stash[OUTSIDE] = getattr(config, "workerinput", {}).get("outside", outside)
     home = tempfile.mkdtemp(prefix="mgs-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ["HOME"] = home
@@ -56,10 +72,44 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Hand a worker of xdist what the tests of accounts need."""
+    node.workerinput["outside"] = node.config.stash[OUTSIDE]
+
+
 @pytest.fixture(scope="session")
 def home() -> Path:
     """The empty folder that stands in for the user's home."""
     return Path(os.environ["HOME"])
+
+
+# ---- real accounts: the one exception ------------------------------------------------------------------------------
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """A class with an ``account`` is collected only where the variable of that name says which place to use."""
+    account = getattr(obj, "account", None)
+    if not isinstance(account, str) or collector.path.parent != ACCOUNTS:
+        return None
+    return None if collector.config.stash[OUTSIDE].get(account) else []
+
+
+@pytest.fixture
+def outside(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Mapping[str, str]]:
+    """The user's own environment and the network, while a test in `ACCOUNTS` runs; others get an error."""
+    kept = request.config.stash[OUTSIDE]
+    if request.path.parent != ACCOUNTS or not kept:
+        pytest.fail("only the tests of accounts that the environment names may leave this machine", pytrace=False)
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    # What is kept between runs stays out of the real home.
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "kept"))
+    monkeypatch.setattr(BORDER, "open", True)
+    yield kept
 
 
 # ---- temporary folders ---------------------------------------------------------------------------------------------
@@ -92,8 +142,17 @@ def _is_local(host: object) -> bool:
         return False
 
 
+class Border:
+    """Whether the network may be reached now."""
+
+    open = False
+
+
+BORDER = Border()
+
+
 def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
-    if not event.startswith("socket."):
+    if not event.startswith("socket.") or BORDER.open:
         return
     if event in {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"}:
         address = arguments[1]

@@ -21,9 +21,12 @@ from mediagit_storage.scope import scope
 
 if TYPE_CHECKING:
     from mediagit_storage.backend import BatchLimits
+    from mediagit_storage.backends.gcs import GCSBackend
+    from mediagit_storage.backends.azure import AzureBackend
     from mediagit_storage.backends.local import LocalBackend
     from mediagit_storage.backends.memory import MemoryBackend
     from mediagit_storage.backends.s3 import B2Backend, MinIOBackend, S3Backend, SpacesBackend
+    from mediagit_storage.backends.webdav import WebDAVBackend
     from mediagit_storage.batches import Batch
     from mediagit_storage.capabilities import Capabilities
     from mediagit_storage.errors import (
@@ -81,6 +84,7 @@ __all__ = [
     "AccessError",
     "AlreadyExistsError",
     "Attributes",
+    "AzureBackend",
     "B2Backend",
     "Batch",
     "BatchLimits",
@@ -99,6 +103,7 @@ __all__ = [
     "Finding",
     "FindingLevel",
     "Folder",
+    "GCSBackend",
     "IntegrityError",
     "InvalidKeyError",
     "InvalidRangeError",
@@ -132,6 +137,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
+    "WebDAVBackend",
     "__version__",
     "current_progress",
     "current_scope",
@@ -147,9 +153,12 @@ __all__ = [
 #: needs one of them does not pay for all, and backends may bring libraries that nobody else needs.
 _HOMES: Final = {
     "mediagit_storage.backend": ("BatchLimits",),
+    "mediagit_storage.backends.gcs": ("GCSBackend",),
+    "mediagit_storage.backends.azure": ("AzureBackend",),
     "mediagit_storage.backends.local": ("LocalBackend",),
     "mediagit_storage.backends.memory": ("MemoryBackend",),
     "mediagit_storage.backends.s3": ("B2Backend", "MinIOBackend", "S3Backend", "SpacesBackend"),
+    "mediagit_storage.backends.webdav": ("WebDAVBackend",),
     "mediagit_storage.batches": ("Batch",),
     "mediagit_storage.capabilities": ("Capabilities",),
     "mediagit_storage.errors": (

@@ -44,8 +44,9 @@ from typing import Final, NamedTuple, NoReturn, Self
 
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.errors import UnsupportedError
-from mediagit_storage.source import Source
+from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import (
+    Checksum,
     ConnectionInfo,
     CopyOptions,
     DeleteOptions,
@@ -99,6 +100,10 @@ class Body(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the read holds; idempotent."""
+
+    def region(self) -> FileRegion | None:
+        """Where the very same bytes lie in an open file on this machine, until `close`; None where they do not."""
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -191,7 +196,7 @@ class StorageBackend(ABC):
 
     @abstractmethod
     def read(self, key: str, options: ReadOptions) -> Content:
-        """The object, or the part of it that ``options.range`` names, in memory.
+        """The object, or the part of it that ``options.range`` names, in memory; its attributes too, if asked for.
 
         Raises `NotFoundError`, `InvalidRangeError`, `PreconditionError` (if_match), `NotModifiedError`
         (if_none_match), `IntegrityError`, `AccessError`, `UnavailableError`.
@@ -264,6 +269,13 @@ class StorageBackend(ABC):
         """Uploads begun under ``prefix`` and not ended, oldest first for a key (`Capabilities.pending_uploads`)."""
         self._refuse("listing unfinished uploads")
 
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """The same with ``size`` and ``active``, as far as more can be known than `pending_uploads` tells.
+
+        One that ended meanwhile is a `NotFoundError`, where the storage is asked at all.
+        """
+        return upload
+
     def abort_upload(self, upload: PendingUpload) -> None:
         """Abort one of `pending_uploads` and free its space; one that is gone already is fine."""
         self._refuse("aborting uploads")
@@ -271,6 +283,14 @@ class StorageBackend(ABC):
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """Replace the first ``old_length`` bytes by ``head`` without moving the rest (`Capabilities.replace_head`)."""
         self._refuse("replacing the head of an object")
+
+    def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:
+        """The digest of all that `read` gives, as the storage keeps it; None where it keeps none that can be checked here.
+
+        For what was read in ranges, so at most one request; ``options`` name the version. What cannot be told now is
+        None, and never an error.
+        """
+        return None
 
     def check(self) -> Iterable[Finding]:
         """What this backend knows about its own health beyond what `Storage.check` tries on every storage."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mediagit_storage.errors import IntegrityError
-from mediagit_storage.hashing import new_hasher, verify
+from mediagit_storage.hashing import hash_region, new_hasher, verify
 from mediagit_storage.progress import Transfer
 from mediagit_storage.scope import current_scope
-from mediagit_storage.source import CHUNK, FileRegion, Source
+from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike, Checksum
 
 __all__ = ["CheckedSource", "check_buffer"]
@@ -61,7 +61,7 @@ class CheckedSource(Source):
             raise _wrong_size(self._declared, f"{region.size:,}")
         self._unproven = True
         if self._checksum is not None:
-            _verify_region(region, self._checksum)
+            verify(self._checksum, hash_region(region, 0, region.size, self._checksum.algorithm))
         self._progress.restart()
         return region
 
@@ -78,14 +78,6 @@ class CheckedSource(Source):
         """For after the put: a backend that read the `region` and never asked whether it was `finished` is broken."""
         if self._unproven:
             raise IntegrityError("the storage committed a local file without asking whether it had changed meanwhile")
-
-
-def _verify_region(region: FileRegion, checksum: Checksum) -> None:
-    scope, hasher = current_scope(), new_hasher(checksum.algorithm)
-    for offset in range(0, region.size, CHUNK):
-        scope.check()
-        hasher.update(region.read(min(CHUNK, region.size - offset), offset))
-    verify(checksum, hasher)
 
 
 def check_buffer(data: BytesLike, *, size: int | None, checksum: Checksum | None) -> None:

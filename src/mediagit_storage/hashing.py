@@ -10,9 +10,24 @@ import importlib.util
 from typing import Final, Protocol, cast
 
 from mediagit_storage.errors import ChecksumError, ConfigError
+from mediagit_storage.scope import current_scope
+from mediagit_storage.source import FileRegion
 from mediagit_storage.types import BytesLike, Checksum
 
-__all__ = ["DIGEST_SIZES", "Hasher", "check_declared", "crc32c_at_hand", "new_hasher", "verify"]
+__all__ = [
+    "DIGEST_SIZES",
+    "PIECE",
+    "Hasher",
+    "check_declared",
+    "crc32c_at_hand",
+    "hash_region",
+    "new_hasher",
+    "verify",
+    "verify_kept",
+]
+
+#: How much is hashed at a time, in bytes: it stays in the processor's cache between being read and being hashed.
+PIECE: Final = 256 * 1024
 
 #: The algorithms that can be declared, and how many bytes their digests have.
 DIGEST_SIZES: Final = {"md5": 16, "sha256": 32, "crc32c": 4, "blake3": 32}
@@ -50,6 +65,15 @@ def crc32c_at_hand() -> bool:
     return importlib.util.find_spec("google_crc32c") is not None
 
 
+def hash_region(region: FileRegion, offset: int, length: int, algorithm: str) -> Hasher:
+    """A hasher that saw a part of a file; the current scope can stop it. `IntegrityError` where the file got shorter."""
+    scope, hasher = current_scope(), new_hasher(algorithm)
+    for start in range(offset, offset + length, PIECE):
+        scope.check()
+        hasher.update(region.read(min(PIECE, offset + length - start), start))
+    return hasher
+
+
 def check_declared(checksum: Checksum) -> None:
     """Refuse a declared checksum that no content can have, before any I/O."""
     new_hasher(checksum.algorithm)
@@ -68,3 +92,9 @@ def verify(checksum: Checksum, hasher: Hasher) -> None:
             f"the data have the {checksum.algorithm} {actual.hex()}, declared was {checksum.digest.hex()};"
             " nothing was stored"
         )
+
+
+def verify_kept(checksum: Checksum, hasher: Hasher) -> None:
+    """Raise `ChecksumError` unless ``hasher`` saw what the storage keeps the digest of."""
+    if hasher.digest() != checksum.digest:
+        raise ChecksumError(f"the object's {checksum.algorithm} is not the one that the server keeps with it")

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from mediagit_storage.journal import Journal
-from mediagit_storage.transfer import PartFile
 from mediagit_storage.types import JSON
 
-__all__ = ["Ledger", "Ranges", "missing_ranges", "with_range"]
+__all__ = ["Ledger", "Ranges", "UnfinishedFile", "missing_ranges", "with_range"]
 
 #: Spans ``(start, end)`` in order, that neither touch nor overlap.
 Ranges = Sequence[tuple[int, int]]
@@ -29,6 +28,27 @@ _SAVE_EVERY: Final = 0.5
 _SYNC_EVERY: Final = 128 * 1024 * 1024
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _data_sync: Final = getattr(os, "fdatasync", os.fsync)
+
+
+class UnfinishedFile(Protocol):
+    """An open file that is being filled by position, which a later run finds again."""
+
+    @property
+    def descriptor(self) -> int:
+        """Where to write, and to ask for what is there."""
+        ...
+
+    def leftover(self) -> Path | None:
+        """The file to be swept with the journal; None where somebody else sweeps."""
+        ...
+
+    def remove(self) -> None:
+        """Give its space back. Never raises."""
+        ...
+
+    def close(self) -> None:
+        """Leave it as it is. The descriptor is closed."""
+        ...
 
 
 def with_range(done: Ranges, start: int, end: int) -> Ranges:
@@ -58,7 +78,7 @@ class Ledger:
     """
 
     def __init__(
-        self, journal: Journal | None, about: Mapping[str, JSON], part: PartFile, size: int, *, sync: bool
+        self, journal: Journal | None, about: Mapping[str, JSON], part: UnfinishedFile, size: int, *, sync: bool
     ) -> None:
         self._journal = journal
         self._about = about
@@ -104,12 +124,12 @@ class Ledger:
         if self._journal is None or not self._kept:
             return
         state: dict[str, JSON] = {
-            "part": self._part.identity(),
+            "part": _identity(self._part),
             "boot": self._boot,
             "written": _to_json(self.done),
             "synced": _to_json(self._synced),
         }
-        self._kept = self._journal.write(self._about, state, leftover=self._part.path.absolute())
+        self._kept = self._journal.write(self._about, state, leftover=self._part.leftover())
         self._saved_at = time.monotonic()
 
     def forget(self) -> None:
@@ -138,12 +158,18 @@ class Ledger:
     def _recall(self, journal: Journal, size: int) -> Ranges:
         """What an earlier run of the same download left in this very file."""
         found = journal.read()
-        if found is None or found.about != self._about or found.state.get("part") != self._part.identity():
+        if found is None or found.about != self._about or found.state.get("part") != _identity(self._part):
             return ()
         same_boot = bool(self._boot) and found.state.get("boot") == self._boot
         done = _from_json(found.state.get("written" if same_boot else "synced"))
         length = os.fstat(self._part.descriptor).st_size
         return done if done and done[-1][1] <= length <= size else ()
+
+
+def _identity(part: UnfinishedFile) -> list[JSON]:
+    """Which file this is, whatever its name."""
+    status = os.fstat(part.descriptor)
+    return [status.st_dev, status.st_ino]
 
 
 def _boot_id() -> str:

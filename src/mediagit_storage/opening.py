@@ -92,13 +92,30 @@ def open_storage(
             about = f"the layer {name!r}"
             layer_config = _built(layer.config_type, given_options, about, plan, pickle_secrets=pickle_secrets)
             wrappers.append(partial(_wrapped, layer.factory, layer_config))
-    return Storage(_assembled(backend.factory(config), wrappers, create=create), keys=keys)
+    try:
+        made = backend.factory(config)
+    except ConfigError as error:
+        withheld = _withheld(backend.config_type, chosen, environ)
+        if not withheld:
+            raise
+        raise ConfigError(
+            f"{error.message} ({' and '.join(withheld)} are set, and kept from what only a URL names: use a profile)"
+        ) from None
+    return Storage(_assembled(made, wrappers, create=create), keys=keys)
 
 
 def locate(text: str, *, environ: Mapping[str, str] | None = None, folders: Folders = LOCAL_FOLDERS) -> Target:
     """What a command line's argument means: the storage that `open_storage` takes, and the key in it."""
     profiles = load_profiles(environ=environ).by_name if profile_part(text) else {}
     return split_target(text, profiles, folders=folders, key_of=url_key)
+
+
+def _withheld(config_type: type, options: Mapping[str, Given], environ: Mapping[str, str] | None) -> Sequence[str]:
+    """The variables of the environment that would have been used, had not a URL alone named the server."""
+    trusted = {name: option._replace(origin=Origin.ARGUMENT) for name, option in options.items()}
+    more = from_environment(config_type, trusted, environ).keys() - options.keys()
+    variables: Mapping[str, str] = getattr(config_type, "ENVIRONMENT", {})
+    return sorted(variables[name] for name in more)
 
 
 def _plan(target: str | os.PathLike[str] | ConnectionInfo, environ: Mapping[str, str] | None) -> _Plan:

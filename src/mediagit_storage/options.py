@@ -10,13 +10,14 @@ import difflib
 import operator
 import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.secrets import REDACTED, Secret, SecretRef, SecretValue
+from mediagit_storage.settings import environment_values, is_secret
 from mediagit_storage.types import JSON
 
 __all__ = ["Given", "OptionValue", "Origin", "build_config", "from_environment", "given"]
@@ -58,25 +59,32 @@ def from_environment(
 ) -> dict[str, Given]:
     """What the environment adds to ``options``: those of ``config_type.ENVIRONMENT`` that nobody gave.
 
-    A secret of the process's own environment stays a reference to its variable. Secrets are withheld where the option
-    that names the server (``config_type.HOST_OPTION``) came from a URL and is not what the environment says itself.
+    A secret of the process's own environment stays a reference to its variable. One that yields to others
+    (``config_type.ENVIRONMENT_YIELDS``) is left out where one of those is there. Secrets are withheld where the option
+    that names the server (``config_type.HOST_OPTION``) came from a URL and is not what the environment says itself;
+    a URL that then also names where credentials lie (``config_type.CREDENTIAL_OPTIONS``) is a `ConfigError`.
     """
     variables: Mapping[str, str] = getattr(config_type, "ENVIRONMENT", {})
+    yields: Mapping[str, tuple[str, ...]] = getattr(config_type, "ENVIRONMENT_YIELDS", {})
     source = os.environ if environ is None else environ
-    foreign = any(
-        _names_foreign(config_type, options.get(host), source.get(variables.get(host, "")))
+    found = environment_values(config_type, environ)
+    foreign = [
+        host
         for host in getattr(config_type, "HOST_OPTIONS", (getattr(config_type, "HOST_OPTION", ""),))
-    )
-    hints = get_type_hints(config_type)
+        if _names_foreign(config_type, options.get(host), source.get(variables.get(host, "")))
+    ]
+    leading: Sequence[str] = getattr(config_type, "CREDENTIAL_OPTIONS", ())
+    for name in leading:
+        if foreign and name in options and options[name].origin is Origin.URL:
+            raise ConfigError(
+                f"{name} and {foreign[0]} cannot both come from a URL: a link from elsewhere could send this machine's"
+                " credentials to its own host; write them into a profile, or give them as options"
+            )
     added: dict[str, Given] = {}
-    for name, variable in variables.items():
-        text = source.get(variable)
-        if not text or name in options:
-            continue
-        if not _is_secret(hints[name]):
-            added[name] = Given(text, Origin.ENVIRONMENT)
-        elif not foreign:
-            value = SecretRef(env=variable) if source is os.environ else Secret(text)
+    for name, value in found.items():
+        withheld = foreign and (name in leading or not isinstance(value, str))
+        other_way = any(each in options or each in added for each in yields.get(name, ()))
+        if name not in options and not withheld and not other_way:
             added[name] = Given(value, Origin.ENVIRONMENT)
     return added
 
@@ -124,7 +132,7 @@ def _unknown_message(name: str, known: list[str], subject: str) -> str:
 
 
 def _convert(name: str, option: Given, hint: object, subject: str) -> object:
-    if _is_secret(hint):
+    if is_secret(hint):
         return _secret(name, option, subject)
     value, origin = option
     if isinstance(value, Secret | SecretRef):
@@ -169,10 +177,6 @@ def _secret(name: str, option: Given, subject: str) -> SecretValue | None:
 
 def _members(hint: object) -> tuple[object, ...]:
     return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
-
-
-def _is_secret(hint: object) -> bool:
-    return Secret in _members(hint)
 
 
 _TYPE_NAMES: Final[Mapping[object, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Final
@@ -12,10 +13,14 @@ from mediagit_storage.errors import BucketNotFoundError, StorageError, Unauthent
 from mediagit_storage.source import BytesSource
 from mediagit_storage.types import DeleteOptions, Finding, FindingLevel, ListOptions, PutOptions, ReadOptions
 
-__all__ = ["probe"]
+__all__ = ["probe", "says_what_to_do"]
 
 #: A difference of clocks up to this many seconds is normal.
 _SKEW_SECONDS: Final = 60
+_INSTRUCTION: Final = re.compile(
+    r"(?:^|[:;,(] (?:or |and )?)(?:allow|ask|check|choose|create|delete|enable|free|give|install|look into|name|open|pip"
+    r"|raise|restore|run|send|set|shorten|sign|start|try|use|wait|write) "
+)
 _CONTENT: Final = b"mediagit-storage check: this object may be deleted\n"
 
 
@@ -72,8 +77,18 @@ def _skew(seconds: float) -> Finding:
     )
 
 
+def says_what_to_do(message: str) -> bool:
+    """Whether a part of a message begins like an instruction (``...; check its name``): no other is added to it.
+
+    What a storage or the way to it knows is better than what the kind of an error allows to guess.
+    """
+    return _INSTRUCTION.search(message) is not None
+
+
 def _failed(name: str, error: StorageError) -> Finding:
-    if isinstance(error, BucketNotFoundError):
+    if says_what_to_do(error.message):
+        advice = ""
+    elif isinstance(error, BucketNotFoundError):
         advice = "create it with `mgs mb`, or check its name"
     elif isinstance(error, UnauthenticatedError):
         advice = "check the credentials"

@@ -141,6 +141,16 @@ def _server_url(url: StorageURL) -> tuple[dict[str, JSON], str]:
     return options, prefix
 
 
+def _web_url(scheme: str) -> UrlConfig:
+    """``dav://HOST:PORT/folder``; without a host the environment names the server, and the folder on it to begin at."""
+
+    def convert(url: StorageURL) -> tuple[dict[str, JSON], str]:
+        place = url.host if url.port is None else f"{url.host}:{url.port}"
+        return {"url": f"{scheme}://{place}"} if url.host else {}, url.path.removeprefix("/")
+
+    return convert
+
+
 def _backend(factory: str, config_type: str, url_config: UrlConfig) -> Callable[[], BackendEntry]:
     return lambda: BackendEntry(
         cast("Callable[[object], StorageBackend]", _resolve(factory)), cast("type", _resolve(config_type)), url_config
@@ -157,6 +167,9 @@ def _layer(factory: str, config_type: str) -> Callable[[], LayerEntry]:
 _LOCAL: Final = "mediagit_storage.backends.local"
 _MEMORY: Final = "mediagit_storage.backends.memory"
 _S3: Final = "mediagit_storage.backends.s3"
+_WEBDAV: Final = "mediagit_storage.backends.webdav"
+_AZURE: Final = "mediagit_storage.backends.azure"
+_GCS: Final = "mediagit_storage.backends.gcs"
 
 _backends: Final = _Registry[BackendEntry](
     "scheme",
@@ -168,6 +181,10 @@ _backends: Final = _Registry[BackendEntry](
         "minio": _backend(f"{_S3}:MinIOBackend.from_config", f"{_S3}:MinIOConfig", _server_url),
         "b2": _backend(f"{_S3}:B2Backend.from_config", f"{_S3}:B2Config", bucket_url("bucket")),
         "spaces": _backend(f"{_S3}:SpacesBackend.from_config", f"{_S3}:SpacesConfig", bucket_url("bucket")),
+        "az": _backend(f"{_AZURE}:AzureBackend.from_config", f"{_AZURE}:AzureConfig", bucket_url("container")),
+        "gs": _backend(f"{_GCS}:GCSBackend.from_config", f"{_GCS}:GCSConfig", bucket_url("bucket")),
+        "dav": _backend(f"{_WEBDAV}:WebDAVBackend.from_config", f"{_WEBDAV}:WebDAVConfig", _web_url("http")),
+        "davs": _backend(f"{_WEBDAV}:WebDAVBackend.from_config", f"{_WEBDAV}:WebDAVConfig", _web_url("https")),
     },
 )
 _layers: Final = _Registry[LayerEntry](

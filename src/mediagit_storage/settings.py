@@ -7,19 +7,36 @@ A configuration is a frozen dataclass whose fields are JSON-like (text, numbers,
 - ``HOST_OPTION: ClassVar[str]``, the option that names the server: secrets of the environment are withheld when
   that server was named by nothing but a URL, so that a link from elsewhere cannot send them to its own host.
   ``HOST_OPTIONS`` names several; ``same_host(one, other)``, a static method, tells if two spellings name one server.
+- ``ENVIRONMENT_YIELDS: ClassVar[Mapping[str, tuple[str, ...]]]``, option to other options: it is not taken from the
+  environment where one of those was given, or was taken from the environment before it.
+- ``CREDENTIAL_OPTIONS: ClassVar[Sequence[str]]``, options that are no secrets themselves and lead to them (the path of
+  a file of credentials): withheld like secrets.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, get_args, get_type_hints
 
-from mediagit_storage.secrets import REDACTED, Secret, SecretRef
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.secrets import REDACTED, Secret, SecretRef, SecretValue
 from mediagit_storage.types import JSON
 
-__all__ = ["StorageURL", "UrlConfig", "bucket_url", "export_config"]
+__all__ = [
+    "StorageURL",
+    "UrlConfig",
+    "as_secret",
+    "bucket_url",
+    "config_from_env",
+    "environment_values",
+    "export_config",
+    "is_secret",
+]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,47 @@ def bucket_url(option: str) -> UrlConfig:
         return {option: url.host} if url.host else {}, url.path.removeprefix("/")
 
     return convert
+
+
+def is_secret(hint: object) -> bool:
+    """Whether a type is that of an option that holds a secret, or perhaps none."""
+    return hint is Secret or Secret in get_args(hint)
+
+
+def as_secret(value: str | SecretValue | None) -> SecretValue | None:
+    """A secret that a constructor takes as plain text, too."""
+    return Secret(value) if isinstance(value, str) else value
+
+
+def environment_values(config_type: type, environ: Mapping[str, str] | None) -> dict[str, str | SecretValue]:
+    """What the variables of ``config_type.ENVIRONMENT`` say, empty ones left out; None means this process's own.
+
+    A secret of the process's environment stays a reference to its variable.
+    """
+    source = os.environ if environ is None else environ
+    hints = get_type_hints(config_type)
+    variables: Mapping[str, str] = getattr(config_type, "ENVIRONMENT", {})
+    found: dict[str, str | SecretValue] = {}
+    for name, variable in variables.items():
+        text = source.get(variable)
+        if text and is_secret(hints[name]):
+            found[name] = SecretRef(env=variable) if source is os.environ else Secret(text)
+        elif text:
+            found[name] = text
+    return found
+
+
+def config_from_env(config_type: type[T], environ: Mapping[str, str] | None, place: str, named: str | None) -> T:
+    """The configuration that the environment gives. ``place`` is the option that has to be known ("bucket"), ``named``
+    its value where the caller says it. Raises `ConfigError` where nobody does.
+    """
+    found: dict[str, object] = {**environment_values(config_type, environ)}
+    if named:
+        found[place] = named
+    if place not in found:
+        variable = getattr(config_type, "ENVIRONMENT", {}).get(place)
+        raise ConfigError(f"name the {place}" + (f", or set {variable}" if variable else ""))
+    return config_type(**found)
 
 
 def export_config(config: object) -> dict[str, JSON]:

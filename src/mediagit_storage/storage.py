@@ -17,6 +17,7 @@ from mediagit_storage.backend import (
     Body,
     Content,
     DeleteOperation,
+    Operation,
     PutOperation,
     ReadOperation,
     StatOperation,
@@ -27,11 +28,12 @@ from mediagit_storage.batches import Batch
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.checked import CheckedSource, check_buffer
 from mediagit_storage.clock import SYSTEM_CLOCK
-from mediagit_storage.downloading import Download
+from mediagit_storage.downloading import Download, FileLanding
 from mediagit_storage.errors import (
     BucketNotFoundError,
     ClosedError,
     ConfigError,
+    IntegrityError,
     InvalidKeyError,
     NotFoundError,
     PreconditionError,
@@ -333,7 +335,7 @@ class Storage:
             source = LocalFileSource(file)
             if not resume or not self.capabilities.resumable_uploads:
                 return self._put(key, source, options, None)
-            with resume_point(source, Path(path), repr(self._backend), key, options) as point:
+            with resume_point(source, str(Path(path).resolve()), repr(self._backend), key, options) as point:
                 return self._put(key, source, replace(options, resume=point), None)
 
     def download(
@@ -351,7 +353,7 @@ class Storage:
         ``overwrite=False`` refuses a path that exists (`FileExistsError`). The folder must exist.
 
         From a storage that gains by it (`Capabilities.parallel_reads`) an object above 16 MiB comes as several ranges
-        at once, all of one version of it, with at most 40 MiB in memory. When that breaks off, even by a killed process,
+        at once, all of one version of it, with at most 32 MiB in memory. When that breaks off, even by a killed process,
         a hidden ``.NAME.*.part`` file beside ``path`` stays, and the same call fetches only what is missing; an object
         that has changed starts afresh. A disk that fills up meanwhile gets its space back. ``resume=False`` starts afresh
         and leaves nothing.
@@ -360,7 +362,8 @@ class Storage:
             check_readable_key(key)
             self._require_versions(version)
             backend = self._start()
-            return Download(backend, key, Path(path), version, overwrite, durability, resume).run()
+            landing = FileLanding(Path(path), durability=durability, overwrite=overwrite)
+            return Download(backend, key, landing, version, resume=resume).run()
 
     def copy(
         self,
@@ -495,6 +498,17 @@ class Storage:
         planned = (self._plan(key, DeleteOperation(key, options)) for key in keys)
         return Batch(self._outcomes("delete", planned, limits, lambda _: None), "delete_many")
 
+    def delete_versions(self, items: Iterable[tuple[str, str]], *, limits: BatchLimits = DEFAULT_LIMITS) -> Batch[None]:
+        """Remove versions, given as (key, version), each for good; the outcomes have the keys, in the order given.
+
+        Removing the newest version of a key brings back the one before it. One that is gone already is fine, unless the
+        service says that it never was.
+        """
+        with self._explain("delete", None):
+            self._require(self.capabilities.versions, "this storage keeps no versions")
+        planned = (self._plan(key, DeleteOperation(key, DeleteOptions(version))) for key, version in items)
+        return Batch(self._outcomes("delete", planned, limits, lambda _: None), "delete_versions")
+
     # ---- the storage itself
 
     def presign(
@@ -529,6 +543,15 @@ class Storage:
             self._require(self.capabilities.pending_uploads, "this storage lists no unfinished uploads")
             return self._listing(self._start().pending_uploads(prefix), "pending_uploads", prefix)
 
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """One of `pending_uploads` with what has arrived of it (``size``) and when something last did (``active``).
+
+        As far as the storage tells; at most a few requests. Raises `NotFoundError` for one that ended meanwhile.
+        """
+        with self._explain("stat_upload", upload.key):
+            self._require(self.capabilities.pending_uploads, "this storage lists no unfinished uploads")
+            return self._start().stat_upload(upload)
+
     def abort_upload(self, upload: PendingUpload) -> None:
         """Abort one of `pending_uploads` and free its space. Idempotent."""
         with self._explain("abort_upload", upload.key):
@@ -538,6 +561,7 @@ class Storage:
     def create(self, *, versioning: bool | None = None) -> None:
         """Make the bucket, container or root folder. One that exists is fine. ``versioning`` switches versions."""
         with self._explain("create", None):
+            self._require(self.capabilities.versions or not versioning, "this storage keeps no versions")
             self._start().create(versioning=versioning)
 
     def check(self, *, write: bool = True) -> Sequence[Finding]:
@@ -760,7 +784,9 @@ class Storage:
             scope.check()
             for result in run_batch(backend, planned, limits):
                 scope.check()
-                (key, _, progress), _, error = result
+                (key, done, progress), _, error = result
+                if error is None:
+                    error = _unproven(done)
                 if error is None:
                     progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
                     yield Outcome(key, value(result), None)
@@ -789,6 +815,16 @@ def _put_options(
         check_declared(checksum)
     checked = None if attributes is None else checked_attributes(attributes)
     return PutOptions(checked, if_absent, if_match, checksum, retention, legal_hold)
+
+
+def _unproven(operation: Operation | Exception) -> Exception | None:
+    """What is wrong with a put that says that it is done."""
+    if isinstance(operation, PutOperation) and isinstance(operation.source, CheckedSource):
+        try:
+            operation.source.require_proof()
+        except IntegrityError as error:
+            return error
+    return None
 
 
 def _reopen(backend: StorageBackend, keys: KeyRules) -> Storage:

@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
 
+from mediagit_storage.events import Event, emit
 from mediagit_storage.journal import Journal, ResumePoint, journal_name, lock_file, state_folder
-from mediagit_storage.source import FileSource, FileState
+from mediagit_storage.source import CHUNK, FileRegion, FileSource, FileState, Source, changed_file
 from mediagit_storage.types import JSON, Attributes, BytesLike, PutOptions
 
 __all__ = [
     "Durability",
     "LocalFileSource",
     "PartFile",
+    "RegionSource",
+    "kept_event",
     "new_part",
     "part_name",
     "publish",
@@ -59,20 +62,71 @@ class LocalFileSource(FileSource):
 
         The time of the last change of its inode is in it: that one cannot be set back.
         """
-        status = os.fstat(self._fileno)
-        return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        return _identity(self._fileno)
+
+
+class RegionSource(Source):
+    """A part of an open file to be stored, read by position. `IntegrityError`, and so no object, if the file changes.
+
+    The file stays open until the put is over, and is closed by whoever opened it.
+    """
+
+    rewindable = True
+
+    def __init__(self, region: FileRegion) -> None:
+        self._region = region
+        self._before = FileState.of(region.descriptor)
+        self.size = region.size
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The bytes in pieces of `CHUNK`; at their end the file must be as it was."""
+        for offset in range(0, self._region.size, CHUNK):
+            yield self._region.read(min(CHUNK, self._region.size - offset), offset)
+        self.finished()
+
+    def region(self) -> FileRegion:
+        """The part of the file itself."""
+        return self._region
+
+    def finished(self) -> None:
+        """Compares size and time of change with those of before."""
+        if FileState.of(self._region.descriptor) != self._before:
+            raise changed_file()
+
+    def identity(self) -> list[JSON]:
+        """What tells these bytes from any others."""
+        return [*_identity(self._region.descriptor), self._region.offset, self._region.size]
+
+
+def _identity(descriptor: int) -> list[JSON]:
+    status = os.fstat(descriptor)
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 @contextmanager
 def resume_point(
-    source: LocalFileSource, path: Path, storage: str, key: str, options: PutOptions
+    source: LocalFileSource | RegionSource, place: str, storage: str, key: str, options: PutOptions
 ) -> Iterator[ResumePoint]:
-    """The memory of the upload of ``source`` to ``key`` in what ``storage`` describes; forgotten on a clean exit."""
-    name = journal_name("upload", storage, key, str(path.resolve()))
+    """The memory of the upload of ``source`` to ``key`` in what ``storage`` describes; forgotten on a clean exit.
+
+    ``place`` tells the source from others, whatever it holds. An upload that breaks off and can be gone on with is
+    told of by the event ``transfer.kept``.
+    """
+    name = journal_name("upload", storage, key, place)
     about: dict[str, JSON] = {"file": source.identity(), "options": _fingerprint(options)}
     with Journal(state_folder(), name) as journal:
-        yield ResumePoint(journal, about)
+        try:
+            yield ResumePoint(journal, about)
+        except BaseException:
+            if journal.exists():
+                emit(kept_event(key))
+            raise
         journal.clear()
+
+
+def kept_event(key: str) -> Event:
+    """What tells that a transfer broke off and is gone on with when the same call is made again."""
+    return Event("transfer.kept", "the same call goes on where this transfer stopped", key)
 
 
 def _fingerprint(options: PutOptions) -> str:
@@ -120,10 +174,13 @@ class PartFile(NamedTuple):
         with contextlib.suppress(OSError):
             self.path.unlink()
 
-    def identity(self) -> list[JSON]:
-        """Which file this is, whatever its name."""
-        status = os.fstat(self.descriptor)
-        return [status.st_dev, status.st_ino]
+    def leftover(self) -> Path:
+        """The file that is to go when nobody comes back to it."""
+        return self.path.absolute()
+
+    def close(self) -> None:
+        """Leave the file as it is."""
+        os.close(self.descriptor)
 
 
 def new_part(target: Path) -> PartFile:

@@ -178,12 +178,16 @@ class PutOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What to read: the range, the version, and conditions on the ETag."""
+    """What to read: the range, the version, and conditions on the ETag.
+
+    ``attributes`` asks for `ObjectInfo.attributes` with the read. Without it they may come too, or be None.
+    """
 
     range: ByteRange = WHOLE
     version: str | None = None
     if_match: str | None = None
     if_none_match: str | None = None
+    attributes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +240,17 @@ class Outcome(NamedTuple, Generic[V_co]):
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """An upload that was begun and neither completed nor aborted; it costs space until somebody aborts it."""
+    """An upload that was begun and neither completed nor aborted; it costs space until somebody aborts it.
+
+    ``size`` is how many bytes have arrived, ``active`` when the last of them did; None where nobody asked, or the
+    storage does not tell.
+    """
 
     key: str
     id: str
     started: datetime
     size: int | None = None
+    active: datetime | None = None
 
 
 class FindingLevel(StrEnum):

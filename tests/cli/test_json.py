@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.types import PendingUpload
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
 
@@ -28,7 +32,7 @@ def lines(mgs, tree, memory, work):
             found.append(json.loads(line))
 
     call("mb", "made")
-    call("mb", memory, "--versioning")
+    call("mb", memory, "--versioning", "on")
     call("mb", "made2", "-n")
     call(
         "put", "src/photo.jpg", f"{memory}/p/q.jpg", "--metadata", "a=b", "--tag", "t=u", "--cache-control", "no-store"
@@ -47,6 +51,14 @@ def lines(mgs, tree, memory, work):
     call("rm", "-n", f"{memory}/p/q.jpg")
     call("rm", f"{memory}/p/q.jpg")
     call("ls", "--versions", memory)
+    call("versions", "ls", memory)
+    call("versions", "restore", f"{memory}/p/q.jpg")
+    call("versions", "rm", memory, "--all-but-latest")
+    MemoryBackend.named(memory.removeprefix("memory://"))._uploads["U"] = PendingUpload(
+        "p/s", "U", datetime(2026, 1, 1, tzinfo=UTC), 5, datetime(2026, 1, 2, tzinfo=UTC)
+    )
+    call("uploads", "ls", memory)
+    call("uploads", "abort", memory)
     call("put", "src/photo.jpg", f"{memory}/p/r", "--if-absent")
     call("presign", f"{memory}/p/r")
     call("check", "made")
@@ -71,13 +83,13 @@ def test_lines_and_page_agree(lines):
 
 def test_shapes(lines):
     """The types of the values, so that a program in another language can rely on them."""
-    numbers = {"size", "stored_size", "objects", "bytes", "seconds", "mb_per_second", "failed", "skipped", "code",
-               "expires_in"}  # fmt: skip
+    numbers = {"size", "stored_size", "objects", "bytes", "seconds", "mb_per_second", "failed", "skipped", "kept",
+               "code", "expires_in"}  # fmt: skip
     for line in lines:
         for name, value in line.items():
             if name in numbers or name == "v":
                 assert isinstance(value, int | float) or value is None, (name, line)
-            elif name in {"deleted", "retryable", "dry_run"}:
+            elif name in {"deleted", "latest", "retryable", "dry_run"}:
                 assert isinstance(value, bool)
             elif name in {"attributes", "options"}:
                 assert isinstance(value, dict)
@@ -88,6 +100,6 @@ def test_shapes(lines):
 
 
 def test_times_are_utc(lines):
-    times = [line["modified"] for line in lines if "modified" in line]
+    times = [line[name] for line in lines for name in ("modified", "started", "active") if name in line]
     assert times
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time) for time in times)

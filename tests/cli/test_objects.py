@@ -70,7 +70,7 @@ def test_an_object_beside_the_folder_of_its_name(mgs, memory):
 
 
 def test_versions(mgs, memory):
-    mgs("mb", memory, "--versioning")
+    mgs("mb", memory, "--versioning", "on")
     for text in (b"old", b"newer"):
         assert mgs("put", "-", f"{memory}/x", stdin=text).code == 0
     records = mgs("ls", "--versions", "--json", memory).records

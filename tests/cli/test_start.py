@@ -111,6 +111,9 @@ def test_completion_knows_commands_and_options(monkeypatch):
     assert complete(monkeypatch, "pr") == ["presign", "profile"]
     assert complete(monkeypatch, "cp", "--over") == ["--overwrite"]
     assert complete(monkeypatch, "profile", "re") == ["remove"]
+    assert complete(monkeypatch, "uploads", "a") == ["abort"]
+    assert complete(monkeypatch, "versions", "r") == ["restore", "rm"]
+    assert complete(monkeypatch, "mb", "x", "--versioning", "o") == ["on", "off"]
     assert complete(monkeypatch, "--ver") == ["--version"]
 
 

@@ -8,6 +8,10 @@ import re
 import pytest
 
 from mediagit_storage import Attributes, open_storage
+from mediagit_storage.cli.framework import Run
+from mediagit_storage.cli.session import session
+from mediagit_storage.events import Event, emit
+from mediagit_storage.transfer import kept_event
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -385,3 +389,15 @@ def test_a_full_disk_ends_the_copy_and_keeps_what_is_there(mgs, tree, monkeypatc
     assert "copied 3 objects" in result.err.splitlines()[0]
     assert "no space left" in result.err.splitlines()[1]
     assert contents(work / "to")["old"] == b"old"
+
+
+def test_an_interrupted_transfer_that_goes_on_says_so(capsys):
+    with session(Run()):
+        emit(kept_event("video.mov"))
+        emit(Event("transfer.changed", "not worth a word", "video.mov"))
+    assert capsys.readouterr().err == (
+        "mgs: what has arrived of video.mov is kept: the same command goes on where it stopped\n"
+    )
+    with session(Run()):
+        pass
+    assert capsys.readouterr().err == ""

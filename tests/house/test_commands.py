@@ -68,10 +68,26 @@ def test_the_gate_ends_with_the_summary_of_pytest():
         line for line in run("make", "-n", "--assume-old=.venv/.ready", "test").stdout.splitlines() if line.strip()
     ]
     assert "-m pytest" in lines[-1]
-    assert '-m "not long and not server"' in lines[-1]
-    stages = ["ruff check", "ruff format --check", "mypy", "lint-imports", "interrogate", "-m pytest"]
+    assert '-m "not long"' in lines[-1]
+    stages = ["ruff check", "ruff format --check", "mypy", "lint-imports", "interrogate", "emulators.py install"]
+    stages.append("-m pytest")
     found = [next(i for i, line in enumerate(lines) if stage in line) for stage in stages]
     assert found == sorted(found)
+
+
+@pytest.mark.parametrize(("where", "code"), [({"CI": ""}, 0), ({"CI": "true"}, 1)])
+def test_a_server_that_cannot_be_installed_stops_only_a_run_that_has_to_be_whole(tmp_path, where, code):
+    """People are told in one line, and go on without its tests."""
+    script = (ROOT / "scripts" / "emulators.py").read_text()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "emulators.py").write_text(script)
+    # A file where the servers would be installed.
+    (tmp_path / ".cache").write_text("in the way")
+    result = run(sys.executable, tmp_path / "scripts" / "emulators.py", "install", "moto", cwd=tmp_path, **where)
+    assert result.returncode == code
+    told = result.stderr.splitlines()
+    assert told[0].startswith("NOT INSTALLED, its tests will be skipped: moto")
+    assert len(told) == 1 + code
 
 
 def test_the_gate_of_the_machine_is_the_gate_of_people(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import threading
 import time
 
@@ -577,3 +579,47 @@ def test_an_event_can_be_played(transport):
     with ScriptedServer([Receive(), Call(happened.set), answer()]) as server:
         transport.send(get(server))
     assert happened.is_set()
+
+
+# ---- handles and descriptors
+
+
+def test_a_handle_carries_requests_of_every_kind_one_after_the_other(transport, tmp_path):
+    """What one request set up never shows in the next."""
+    path = tmp_path / "file"
+    path.write_bytes(b"from a file")
+    kinds: list[tuple[str, bytes | None, bool]] = [
+        ("GET", None, False), ("GET", None, False), ("PUT", b"body", False), ("PUT", b"", False), ("PUT", None, False),
+        ("POST", b"p" * 100_000, False), ("POST", b"q", False), ("DELETE", None, False),
+        ("PROPFIND", b"<x/>", False), ("GET", None, True), ("GET", None, False), ("PUT", b"again", False),
+    ]  # fmt: skip
+    with ScriptedServer(OK) as server, path.open("rb") as file:
+        for method, body, fresh in kinds:
+            got = transport.send(Request(method, f"{server.url}/{method}", body=body, fresh_connection=fresh))
+            assert (got.status, got.body) == (200, b"hello")
+            head, _, sent = server.received[-1].partition(b"\r\n\r\n")
+            assert head.startswith(f"{method} /{method} ".encode())
+            assert sent == (body or b"")
+            assert (b"Content-Length" in head) == (body is not None or method in {"PUT", "POST"})
+            transport.send(put(server, FileBody(file.fileno(), 5, 6)))
+            assert server.received[-1].endswith(b"\r\n\r\na file")
+
+
+def test_descriptors_above_1023_work(transport):
+    """`select` cannot see them; nobody waits for them, or spins, because of that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    many: list[int] = []
+    try:
+        many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+        with ScriptedServer(OK) as server:
+            for body in (b"x", b"y" * 3_000_000):
+                assert transport.send(Request("PUT", f"{server.url}/k", body=body)).body == b"hello"
+                assert server.received[-1].endswith(b"\r\n\r\n" + body)
+            with transport.stream(Request("GET", f"{server.url}/k")) as stream:
+                assert b"".join(stream) == b"hello"
+            transport.close()
+    finally:
+        for each in many:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

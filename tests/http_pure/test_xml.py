@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediagit_storage.errors import IntegrityError, InvalidKeyError, LimitExceededError, TruncatedError
-from mediagit_storage.http.xml import MAX_DEPTH, RecordParser, element, escape, parse_records
+from mediagit_storage.http.xml import MAX_DEPTH, RecordParser, element, escape, looks_whole, parse_records
 
 NS = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -141,3 +141,22 @@ def test_each_character_that_xml_cannot_hold_is_refused():
         else:
             with pytest.raises(InvalidKeyError, match=f"U\\+{number:04X}"):
                 escape(character)
+
+
+@pytest.mark.parametrize(
+    ("document", "whole"),
+    [
+        (b"<a><b>1</b></a>", True),
+        (b'<?xml version="1.0" encoding="UTF-8"?>\n<a xmlns="u"><b/></a>\r\n', True),
+        (b"\xef\xbb\xbf<ns:a ><b/></ns:a >", True),
+        (b"<a><b>1</b>", False),
+        (b"<a><b>1</b></a", False),
+        (b"<a><b>1</b></b>", False),
+        (b"<Error><Code>SlowDown</Code></Error>", False),
+        (b"<Errors></Errors>", True),
+        (b"", False),
+        (b"no document </a>", False),
+    ],
+)
+def test_what_looks_whole(document, whole):
+    assert looks_whole(document) is whole

@@ -61,7 +61,7 @@ MUTATORS = {
 
 READERS = {
     "capabilities", "description", "read", "stream", "stat", "list", "list_dir", "connection_info", "batch",
-    "pending_uploads", "check", "close",
+    "pending_uploads", "stat_upload", "content_checksum", "check", "close",
 }  # fmt: skip
 
 

@@ -49,6 +49,20 @@ def test_a_link_from_elsewhere_does_not_get_the_environments_credentials(url):
         store.presign("k")
 
 
+@pytest.mark.parametrize("service", ["", "&service=aws", "&service=generic"])
+def test_nor_does_it_get_what_the_chain_would_find(service, monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="access_key_id"):
+        mgs.open_storage(f"s3://media?endpoint=https://elsewhere.example{service}")
+
+
+def test_a_link_names_no_server_together_with_a_profile():
+    with pytest.raises(ConfigError, match="both come from a URL"):
+        mgs.open_storage("s3://media?endpoint=https://elsewhere.example&profile=default", environ={})
+    mgs.open_storage("s3://media?endpoint=https://mine.example", options={"profile": "default"}, environ={}).close()
+
+
 def test_the_environments_own_server_gets_them_however_it_is_spelled():
     environ = {**MINIO, "MINIO_ENDPOINT": "http://127.0.0.1:9000"}
     with mgs.open_storage("minio://127.0.0.1:9000/media", environ=environ) as store:

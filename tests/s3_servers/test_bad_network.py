@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import threading
 
 import pytest
 
 from mediagit_storage.errors import (
     AlreadyExistsError,
     IntegrityError,
-    StorageError,
     StorageTimeoutError,
     ThrottledError,
     UnavailableError,
@@ -29,7 +27,7 @@ from mediagit_storage.testing.conformance import (
     StreamingContract,
 )
 from mediagit_storage.testing.emulators.raw_s3 import call
-from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, Storm, is_method
+from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, is_method
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.toxics import (
     CutAnswer,
@@ -83,11 +81,8 @@ class TestOneByteAtATime(
     server_name = "seaweedfs"
     deviations = {
         "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
+        "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
     }
-    unsteady = dict.fromkeys(
-        ("test_a_deleted_object_is_gone_for_every_call", "test_deleting_many", "test_renames_that_cross"),
-        "shows an empty folder for a moment after its last object went",
-    )
     rounds = 1
     many = 120
     large = 1_500_000
@@ -276,60 +271,6 @@ def test_a_failed_upload_leaves_the_old_object_and_nothing_else(through):
         spoilt.put("k", content(17 * MIB))
     assert plain.get("k") == b"old"
     assert [*plain.pending_uploads()] == []
-
-
-# ---- a storm
-
-
-STORM = [
-    ResetBefore(), ResetWhileSending(500), SwallowAnswer(), SwallowAnswer(reset=False), CutAnswer(10), CutAnswer(700, reset=True),
-    Fail(500), Fail(503, "SlowDown", "0"), Fail(429, "TooManyRequests"), FailAfterwards(500), FailAfterwards(503), SlowClose(0.0),
-    Latency(0.02), OneByteAtATime(300), wrong_length(20),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_storm_of_faults_loses_and_tears_nothing(through, seed):
-    """Four writers, readers and deleters in one bucket, a third of all requests spoilt."""
-    size = {"part_size": 5 * MIB, "multipart_threshold": 6 * MIB, "attempts": 8}
-    storm = Storm(STORM, seed=seed, rate=0.3, in_a_row=3)
-    proxy, spoilt, plain = through(storm=storm, **size)
-    expected, wrong = {}, []
-
-    def work(number):
-        for turn in range(12):
-            key = f"{number}/{turn % 5}"
-            # Each in its own folder; one large object each.
-            data = content(6 * MIB + 9 if turn == 6 else 1000 * turn, seed=number)
-            try:
-                if turn % 5 == 4:
-                    spoilt.delete(key)
-                    expected.pop(key, None)
-                    continue
-                spoilt.put(key, data, if_absent=turn < 4)
-                expected[key] = data
-                if spoilt.get(key) != data:
-                    wrong.append(f"{key} is torn")
-            except StorageError as error:
-                wrong.append(f"{key}: {error!r}")
-
-    with proxy:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
-        assert {info.key: info.size for info in spoilt.list()} == {key: len(data) for key, data in expected.items()}
-    assert {info.key: plain.get(info.key) for info in plain.list()} == expected
-    # What may be left is what nobody knows of: uploads whose begin was answered with a lie or not at all.
-    begun = storm_lost_begins(proxy)
-    assert len([*plain.pending_uploads()]) <= begun
-
-
-def storm_lost_begins(proxy):
-    """How often an upload was begun, less how many had to be."""
-    return sum(request.method == "POST" and "uploads" in request.target for request in proxy.requests) - 4
 
 
 def test_the_proxy_saw_what_the_server_saw(through, servers):

@@ -34,10 +34,6 @@ class TestMoto(ServerCase, ConformanceSuite):
         "test_raw_keys": "loses-line-feeds",
         "test_switching_versions_off_loses_nothing": "suspending-loses-versions",
     }
-    unsteady = {
-        "test_readers_see_whole_objects_during_overwrites": "answers some requests that come at once with 500",
-        "test_a_mixed_load": "answers some requests that come at once with 500",
-    }
 
 
 class TestSeaweedFS(ServerCase, ConformanceSuite):
@@ -49,12 +45,7 @@ class TestSeaweedFS(ServerCase, ConformanceSuite):
         "test_awkward_keys_come_back_exactly": "backslash-is-a-slash",
         "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
         "test_awkward_keys_in_links": "backslash-is-a-slash",
-    }
-    unsteady = {
-        "test_a_deleted_object_is_gone_for_every_call": "shows an empty folder for a moment after its last object went",
-        "test_deleting_many": "shows an empty folder for a moment",
-        "test_renames_that_cross": "shows an empty folder for a moment",
-        "test_a_mixed_load": "shows an empty folder for a moment",
+        "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
     }
 
 
@@ -73,10 +64,10 @@ class TestRclone(ServerCase, ConformanceSuite):
         "test_a_copy_keeps_or_replaces_attributes": "copies-gain-metadata",
         "test_a_rename_moves_everything": "copies-gain-metadata",
     }
-    unsteady = {
-        "test_readers_see_whole_objects_during_overwrites": "overwrites in place",
-        "test_a_mixed_load": "overwrites in place, and lists while it does",
-    }
+    #: Whether these fail depends on who comes first.
+    by_chance = dict.fromkeys(
+        ("test_readers_see_whole_objects_during_overwrites", "test_a_mixed_load"), "reads-meet-overwrites"
+    )
 
 
 class TestLocalStack(ServerCase, ConformanceSuite):

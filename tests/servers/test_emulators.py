@@ -24,14 +24,17 @@ from mediagit_storage.testing.emulators import (
     Running,
     install,
     is_installed,
+    must_be_there,
     running,
     running_already,
     shared,
+    sources,
     why_missing,
 )
-from mediagit_storage.testing.emulators import installing as installing_module
 from mediagit_storage.testing.emulators.kinds import clean_environment, free_ports
+from mediagit_storage.testing.emulators.known_faults import KNOWN_FAULTS
 from mediagit_storage.testing.emulators.raw_s3 import call
+from mediagit_storage.testing.emulators.sources import Debian, Npm, OnPath, PyPI
 
 CACHE = Path(__file__).parents[2] / ".cache" / "servers"
 NAMES = ("moto", "seaweedfs", "rclone", "localstack", "minio")
@@ -244,46 +247,105 @@ def test_what_is_missing_says_what_to_do(tmp_path, monkeypatch):
         pytest.fail("it cannot run")
 
 
-def test_an_installation_is_stamped_and_done_once(tmp_path, monkeypatch):
-    """Two at once install one time; a broken-off installation is made anew."""
+@pytest.fixture
+def installer(monkeypatch):
+    """Installers do nothing but make the folder; what they were called with is in the list."""
     ran = []
 
-    def run(command, server):
+    def run(command, environment=None):
         ran.append(command)
         time.sleep(0.05)
-        (tmp_path / server.name).mkdir(exist_ok=True)
+        for word in command:
+            if word.startswith(("/", "--prefix=")) and "servers-of-the-test" in word and not word.endswith(".txt"):
+                Path(word.removeprefix("--prefix=")).mkdir(exist_ok=True, parents=True)
 
-    monkeypatch.setattr(installing_module, "_run", run)
+    monkeypatch.setattr(sources, "_run", run)
+    return ran
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "servers-of-the-test"
+
+
+def test_an_installation_is_stamped_and_done_once(cache, installer):
+    """Two at once install one time; a broken-off installation is made anew."""
     server = SERVERS["moto"]
     results = []
-    threads = [threading.Thread(target=lambda: results.append(install(server, tmp_path))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: results.append(install(server, cache))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(results) == [False, False, True]
-    assert len(ran) == 2
-    assert is_installed(server, tmp_path)
-    (tmp_path / "moto" / ".installed").unlink()
-    (tmp_path / "moto" / "half").touch()
-    assert install(server, tmp_path)
-    assert not (tmp_path / "moto" / "half").exists()
-    other = dataclasses.replace(server, pins="rclone.txt")
-    assert not is_installed(other, tmp_path), "new pins want a new installation"
+    assert len(installer) == 2
+    assert is_installed(server, cache)
+    (cache / "moto" / ".installed").unlink()
+    (cache / "moto" / "half").touch()
+    assert install(server, cache)
+    assert not (cache / "moto" / "half").exists()
+    other = dataclasses.replace(server, source=PyPI("rclone.txt"))
+    assert not is_installed(other, cache), "new pins want a new installation"
 
 
-def test_a_failed_installation_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(installing_module, "_commands", lambda *_: [["sh", "-c", "echo no network >&2; exit 1"]])
-    with pytest.raises(InstallError, match=r"moto .*no network"):
-        install(SERVERS["moto"], tmp_path)
-    assert not is_installed(SERVERS["moto"], tmp_path)
+@pytest.mark.parametrize("npm", [None, "/usr/bin/npm"])
+def test_a_package_of_npm_is_pinned_by_version_and_day(cache, installer, monkeypatch, npm):
+    monkeypatch.setattr(sources.shutil, "which", lambda *_, **__: npm)
+    server = dataclasses.replace(SERVERS["moto"], source=Npm("azurite@3.35.0", before="2026-01-02"))
+    assert install(server, cache)
+    assert is_installed(server, cache)
+    assert installer[-1][0] == npm or str(cache / "moto" / "bin" / "npm")
+    assert {"azurite@3.35.0", "--before=2026-01-02", f"--prefix={cache / 'moto'}"} <= set(installer[-1])
+    assert len(installer) == (1 if npm else 3), "without npm an environment is made that has it"
+    newer = dataclasses.replace(server, source=Npm("azurite@3.36.0", before="2026-01-02"))
+    assert not is_installed(newer, cache)
 
 
-def test_too_new_a_python_is_told(tmp_path):
-    server = dataclasses.replace(SERVERS["localstack"], python_below=(3, 9))
-    assert "older than 3.9" in (why_missing(server, tmp_path) or "")
+def test_a_failed_installation_says_why_in_one_line(cache, monkeypatch):
+    monkeypatch.setattr(sources, "_commands", lambda *_: [["sh", "-c", "echo no >&2; echo network >&2; exit 1"]])
+    with pytest.raises(InstallError, match=r"moto .*no network$"):
+        install(SERVERS["moto"], cache)
+    assert not is_installed(SERVERS["moto"], cache)
+
+
+def test_too_new_a_python_is_told(cache, monkeypatch):
+    server = dataclasses.replace(SERVERS["localstack"], source=PyPI("localstack.txt", python_below=(3, 9)))
+    assert "a Python older than 3.9" in (why_missing(server, cache) or "")
     with pytest.raises(InstallError, match=r"older than 3\.9"):
-        install(server, tmp_path)
+        install(server, cache)
+
+
+def test_only_root_installs_packages_of_debian(cache, installer, monkeypatch):
+    server = dataclasses.replace(SERVERS["moto"], source=Debian(("some-package",), ("no-such-program",)))
+    assert "apt-get install some-package" in (why_missing(server, cache) or "")
+    monkeypatch.setattr(sources.os, "geteuid", lambda: 1000)
+    with pytest.raises(InstallError, match="run as root  apt-get install some-package".replace("  ", " ")):
+        install(server, cache)
+    monkeypatch.setattr(sources.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sources.shutil, "which", lambda name, **_: "/usr/bin/apt-get" if name == "apt-get" else None)
+    assert install(server, cache)
+    [command] = installer
+    assert command[:2] == ["apt-get", "install"]
+    assert command[-1] == "some-package"
+
+
+def test_what_nobody_can_install_is_left_alone(cache):
+    server = dataclasses.replace(SERVERS["minio"], source=OnPath(lambda: None, "put it there"))
+    assert why_missing(server, cache) == "MinIO is not installed: put it there"
+    assert not install(server, cache)
+
+
+def test_a_whole_run_must_not_do_without_what_can_be_installed(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    assert not any(must_be_there(server) for server in SERVERS.values())
+    monkeypatch.setenv("CI", "true")
+    assert must_be_there(SERVERS["moto"])
+    assert not must_be_there(SERVERS["minio"])
+    assert not must_be_there(dataclasses.replace(SERVERS["moto"], source=PyPI("moto.txt", python_below=(3, 9))))
+
+
+def test_names_of_known_faults_and_their_servers_are_real():
+    assert {server for fault in KNOWN_FAULTS.values() for server in fault.servers} <= set(SERVERS)
 
 
 def test_ports_are_free_and_differ():

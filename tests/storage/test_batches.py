@@ -10,9 +10,10 @@ import pytest
 
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, ReadOperation
 from mediagit_storage.backends.memory import MemoryBackend
-from mediagit_storage.errors import CancelledError, NotFoundError, StorageError
+from mediagit_storage.errors import CancelledError, IntegrityError, NotFoundError, StorageError
 from mediagit_storage.progress import on_progress
 from mediagit_storage.scope import scope
+from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import DeliberateError
@@ -251,3 +252,24 @@ class Forgetful(MemoryBackend):
 def test_a_batch_that_loses_items_is_an_error_not_a_short_result():
     with pytest.raises(StorageError, match="without an answer"):
         Storage(Forgetful()).get_many(["a", "b"]).run()
+
+
+class NeverAsks(MemoryBackend):
+    """Reads files where they lie, and commits without asking whether they kept still."""
+
+    def put(self, key, source, options):
+        region = source.region()
+        return super().put(key, BytesSource(region.read(region.size, 0)), options)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "threads"])
+def test_a_put_of_many_that_never_proved_its_file_is_no_success(native, tmp_path):
+    backend = NeverAsks() if native else without_batch(NeverAsks())
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with path.open("rb") as file, pytest.raises(IntegrityError, match="changed"):
+        Storage(backend).put("k", file)
+    with path.open("rb") as file:
+        outcomes = [*Storage(backend).put_many([("k", file)])]
+    assert [type(each.error) for each in outcomes] == [IntegrityError]
+    assert outcomes[0].error.key == "k"

@@ -333,6 +333,13 @@ class MemoryBackend(StorageBackend):
             uploads = [each for each in self._uploads.values() if each.key.startswith(prefix)]
         yield from sorted(uploads, key=lambda each: (each.key, each.started))
 
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """The same, as long as that put runs."""
+        with self._lock:
+            if upload.id not in self._uploads:
+                raise NotFoundError("the upload has ended")
+        return upload
+
     def abort_upload(self, upload: PendingUpload) -> None:
         """Make that put fail instead of committing."""
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mediagit_storage import errors
+from mediagit_storage.probe import says_what_to_do
 from mediagit_storage.tools.selecting import NothingThereError
 
 __all__ = ["advice_for", "message_of"]
@@ -29,7 +30,9 @@ _ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
 def message_of(error: BaseException) -> str:
     """The error's own words in one line."""
     if isinstance(error, errors.StorageError):
-        return str(error)
+        text = str(error)
+        # The prefix of a listing of everything is empty, and names nothing.
+        return text if error.key or isinstance(error, errors.InvalidKeyError) else text.replace(" '': ", ": ", 1)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
@@ -37,4 +40,6 @@ def message_of(error: BaseException) -> str:
 
 def advice_for(error: BaseException) -> str:
     """What to do next; empty where the message says it, or nobody knows."""
+    if isinstance(error, errors.StorageError) and says_what_to_do(error.message):
+        return ""
     return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")

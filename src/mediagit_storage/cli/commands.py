@@ -18,6 +18,8 @@ COMMANDS: Final[dict[str, str]] = {
     "rm": "Delete objects.",
     "du": "Count objects and bytes, by folder.",
     "mb": "Make a bucket, container or root folder.",
+    "versions": "List, bring back and delete old versions of objects.",
+    "uploads": "List and abort uploads that were begun and never ended.",
     "check": "Try a storage and say what is wrong with it.",
     "presign": "Make a link that lets its holder get, put or delete an object for a while.",
     "profile": "Show and change the named storages.",

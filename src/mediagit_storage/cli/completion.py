@@ -18,7 +18,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @pass_run
 @click.pass_context
 def command(ctx: click.Context, run: Run, shell: str) -> None:
-    r"""Print the completion script of a shell.
+    """Print the completion script of a shell.
 
     \b
     bash: mgs completion bash > ~/.local/share/bash-completion/completions/mgs
@@ -26,7 +26,7 @@ def command(ctx: click.Context, run: Run, shell: str) -> None:
     fish: mgs completion fish > ~/.config/fish/completions/mgs.fish
 
     Then start a new shell: the tab key completes commands, options, profiles and local files.
-    """
+    """  # noqa: D301  # \b keeps click from joining the lines
     from click.shell_completion import get_completion_class  # noqa: PLC0415  # only needed here
 
     completer = get_completion_class(shell)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 from mediagit_storage.cli.advice import advice_for
 from mediagit_storage.cli.exit_codes import SOME_FAILED
 from mediagit_storage.cli.failure import report_item
 from mediagit_storage.cli.session import Session
+from mediagit_storage.cli.text import human_bytes, plural
 from mediagit_storage.errors import CancelledError, StorageError
+from mediagit_storage.scope import context_inside, inner_scope
+from mediagit_storage.types import JSON
 
-__all__ = ["Failures", "each_reported"]
+__all__ = ["Failures", "Tally", "each_reported", "in_order", "tallied"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Failures:
@@ -59,3 +70,86 @@ def each_reported(this: Session, items: Sequence[str], action: Callable[[str], N
             report_item(this.out, error)
             code = SOME_FAILED
     return code
+
+
+def in_order(items: Iterable[T], action: Callable[[T], R], concurrency: int) -> Iterator[R]:
+    """What ``action`` makes of each item, in their order, ``concurrency`` at once; pulls few items ahead.
+
+    An exception of an action is raised at its place, and ends all. Closing the iterator cancels what runs.
+    """
+    inside = inner_scope()
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="mgs-many") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(context_inside(inside).run, action, item))
+                if len(waiting) >= 2 * concurrency:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            inside.cancel()
+            for each in waiting:
+                each.cancel()
+
+
+class Tally:
+    """Counts what a command did to things of one kind (``what``, such as "upload"), and says so at its end."""
+
+    def __init__(self, this: Session, what: str) -> None:
+        self._this = this
+        self._what = what
+        self._started = time.monotonic()
+        self._failures = Failures()
+        self._count = 0
+        self._bytes = 0
+        self._unknown = False
+        #: How many were left alone, because what was asked for does not mean them.
+        self.kept = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was done yet."""
+        return self._count > 0
+
+    def add(self, size: int | None) -> None:
+        """One more is done; ``size`` in bytes, None where nobody knows it."""
+        self._count += 1
+        self._bytes += size or 0
+        self._unknown |= size is None
+
+    def failed(self, error: Exception) -> None:
+        """One more failed. What ends the whole command is raised."""
+        if isinstance(error, CancelledError):
+            raise error
+        self._failures.add(error)
+
+    def close(self, verb: str) -> int:
+        """Name what failed, write the closing line, and return the exit code."""
+        code = self._failures.tell(self._this)
+        counts: dict[str, int] = {"kept": self.kept, "failed": self._failures.count}
+        if self._this.run.json:
+            fields: dict[str, JSON] = {"verb": verb, "objects": self._count, "bytes": self._bytes}
+            seconds = round(time.monotonic() - self._started, 3)
+            self._this.out.record("summary", {**fields, "seconds": seconds, **counts})
+        else:
+            rest = "".join(f", {count:,} {name}" for name, count in counts.items() if count)
+            self._this.out.note(f"{verb} {plural(self._count, self._what)}{self._amount()}{rest}")
+        return code
+
+    def _amount(self) -> str:
+        if not self._bytes:
+            return ""
+        return f", {'at least ' if self._unknown else ''}{human_bytes(self._bytes)}"
+
+
+@contextmanager
+def tallied(this: Session, what: str, verb: str, wish: str) -> Iterator[Tally]:
+    """A `Tally` for the block. One that ends early still tells what is done; ``verb`` says it, ``wish`` in a dry run."""
+    tally = Tally(this, what)
+    try:
+        yield tally
+    except BaseException:
+        if tally.begun:
+            tally.close(wish if this.run.dry_run else verb)
+        raise

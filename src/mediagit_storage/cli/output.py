@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from mediagit_storage.cli.text import human_bytes, plural, printable
-from mediagit_storage.types import JSON, Attributes, ObjectInfo
+from mediagit_storage.types import JSON, Attributes, ObjectInfo, PendingUpload
 
-__all__ = ["SCHEMA_VERSION", "Output", "error_record", "object_record"]
+__all__ = ["SCHEMA_VERSION", "Output", "error_record", "object_record", "upload_record"]
 
 #: The number in every line: it changes when a field changes its meaning or goes away, not when one is added.
 SCHEMA_VERSION: Final = 1
@@ -79,6 +79,19 @@ def object_record(info: ObjectInfo) -> dict[str, JSON]:
     if info.attributes is not None:
         fields["attributes"] = attributes_record(info.attributes)
     return fields
+
+
+def upload_record(upload: PendingUpload, status: str) -> dict[str, JSON]:
+    """What is known about an unfinished upload; what was not told is left out."""
+    known: dict[str, JSON] = {
+        "key": upload.key,
+        "upload": upload.id,
+        "started": _time(upload.started),
+        "active": _time(upload.active),
+        "size": upload.size,
+        "status": status,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def attributes_record(attributes: Attributes) -> dict[str, JSON]:

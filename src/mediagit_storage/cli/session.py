@@ -5,20 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TextIO
+from typing import Final, TextIO
 
 from mediagit_storage.backend import BatchLimits
 from mediagit_storage.cli.framework import Run
 from mediagit_storage.cli.interrupts import cancelling
 from mediagit_storage.cli.output import Output
+from mediagit_storage.config import load_profiles
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.events import Event, on_event
 from mediagit_storage.opening import LiteralSecretWarning, locate, open_storage
+from mediagit_storage.registry import backend_entry
 from mediagit_storage.scope import scope
 from mediagit_storage.storage import Storage
 from mediagit_storage.types import JSON
+from mediagit_storage.url import parse_url, profile_part
 
 __all__ = ["Place", "Session", "session"]
+
+#: What the parts of a stream may take in memory together, in bytes: the whole command stays below 100 MiB.
+_STREAM_BUFFER: Final = 32 * 1024 * 1024
 
 
 class Place:
@@ -40,8 +46,8 @@ class Place:
 
     @property
     def contents(self) -> bool:
-        """Whether the argument ends with a slash."""
-        return self.text.endswith("/")
+        """Whether the argument ends with a slash; options of a URL may stand behind it."""
+        return self.text.endswith("/") or self.key.endswith("/")
 
 
 class Session:
@@ -70,9 +76,19 @@ class Session:
 
 
 def _options_for(text: str) -> dict[str, JSON]:
-    """Many files at a time are synced together, unless the URL says otherwise."""
-    local = text.startswith(("/", "file:"))
-    return {"durability": "batch"} if local and "durability=" not in text else {}
+    """Many files at a time are synced together, and streams hold fewer parts than a program of one's own might want.
+
+    Whatever the URL or the profile says otherwise holds.
+    """
+    if text.startswith(("/", "file:")):
+        return {"durability": "batch"} if "durability=" not in text else {}
+    named = profile_part(text)
+    profile = load_profiles().get(named[0]) if named else None
+    if "buffer_size=" in (text if profile is None else profile.url) or (profile and "buffer_size" in profile.options):
+        return {}
+    scheme = parse_url(text if profile is None else profile.url).scheme
+    takes = getattr(backend_entry(scheme).config_type, "__dataclass_fields__", {})
+    return {"buffer_size": _STREAM_BUFFER} if "buffer_size" in takes else {}
 
 
 @contextmanager
@@ -86,13 +102,34 @@ def session(run: Run) -> Iterator[Session]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always", LiteralSecretWarning)
         warnings.showwarning = _Shown(this.out)
-        if run.verbose:
-            stack.enter_context(on_event(lambda event: _tell(this.out, event)))
-        yield this
+        heard = _Heard(this)
+        stack.enter_context(on_event(heard))
+        try:
+            yield this
+        finally:
+            heard.tell_kept()
 
 
-def _tell(out: Output, event: Event) -> None:
-    out.note(event.message)
+class _Heard:
+    """What transfers tell by events: shown at once when more was asked for, and at the end what can be gone on with."""
+
+    def __init__(self, this: Session) -> None:
+        self._this = this
+        self._kept: set[str | None] = set()
+
+    def __call__(self, event: Event) -> None:
+        """One event, from any thread."""
+        if event.kind == "transfer.kept":
+            self._kept.add(event.key)
+        elif self._this.run.verbose:
+            self._this.out.note(event.message)
+
+    def tell_kept(self) -> None:
+        """Say what is worth knowing before somebody gives up."""
+        if not self._kept:
+            return
+        what = next(iter(self._kept)) if len(self._kept) == 1 else f"{len(self._kept)} transfers"
+        self._this.out.note(f"what has arrived of {what} is kept: the same command goes on where it stopped")
 
 
 class _Shown:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain, groupby
 from typing import NamedTuple, TypeVar
 
@@ -57,7 +57,7 @@ class _Plan(NamedTuple):
     """What one source comes to; ``single`` is the target's key where it is one object."""
 
     store: Storage
-    tasks: Iterator[CopyTask]
+    tasks: Generator[CopyTask, None, None]
     single: str | None
 
 
@@ -88,6 +88,14 @@ def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked:
     if len(sources) > 1 and not into:
         raise click.UsageError(f"several sources need a folder as their target: {target_text}/")
     plans = [_plan(this.place(text), target, asked, into=into) for text in sources]
+    with ExitStack() as listings:
+        # Before their storages are closed, and also when something else keeps them alive.
+        for plan in plans:
+            listings.callback(plan.tasks.close)
+        return _transfer_plans(this, plans, target, asked, create=create)
+
+
+def _transfer_plans(this: Session, plans: Sequence[_Plan], target: Place, asked: Transferring, *, create: bool) -> int:
     _refuse_twice(plan.single for plan in plans)
     if create and not this.run.dry_run:
         target.store.create()
@@ -108,7 +116,7 @@ def _plan(source: Place, target: Place, asked: Transferring, *, into: bool) -> _
     chosen = _chosen(source, asked)
     if chosen.kind == "object":
         task = _one(source, target, chosen, into=into)
-        return _Plan(source.store, iter([task]), task.target)
+        return _Plan(source.store, _just(task), task.target)
     folder = target.key if into else f"{target.key}/"
     base = chosen.base
     if not source.key and not source.contents and chosen.kind == "folder":
@@ -123,6 +131,10 @@ def _plan(source: Place, target: Place, asked: Transferring, *, into: bool) -> _
         if asked.filters.takes(each.name)
     )
     return _Plan(source.store, tasks, None)
+
+
+def _just(task: CopyTask) -> Generator[CopyTask, None, None]:
+    yield task
 
 
 def _refuse_twice(keys: Iterable[str | None]) -> None:

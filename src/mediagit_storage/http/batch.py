@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 import pycurl  # type: ignore[import-untyped]
 
 from mediagit_storage.http.driver import Driver, Waker
-from mediagit_storage.http.exchange import Exchange
-from mediagit_storage.http.network import Route, TransportOptions
+from mediagit_storage.http.exchange import UNTIMED, Exchange
+from mediagit_storage.http.network import Route
 from mediagit_storage.http.pool import DriverPool
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response
 from mediagit_storage.scope import Scope, current_scope
 
-__all__ = ["Batch", "Sent"]
+__all__ = ["Batch", "Member", "Sent"]
 
 #: How long a feed that had nothing is left alone, in seconds, unless something happens.
 _ASK_AGAIN: Final = 0.02
@@ -45,29 +45,29 @@ class _Budget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
-        self.waiting: deque[_Member] = deque()
+        self.waiting: deque[Member] = deque()
 
 
-class _Member(Exchange):
+class Member(Exchange):
     """One transfer of a batch."""
 
     __slots__ = ("budget", "oldest", "paused")
 
-    def join(self, budget: _Budget) -> None:
+    def join(self, request: Request, route: Route, budget: _Budget) -> None:
         """Take part in a common budget."""
         self.budget = budget
         self.oldest = False
         self.paused = False
-        self.prepare(self._take)
+        self.begin(request, route)
 
-    def _take(self, piece: bytes) -> int | None:
+    def _collect(self, piece: bytes) -> int | None:
         budget = self.budget
         if budget.held + len(piece) > budget.limit and not self.oldest and budget.held:
             # libcurl keeps the piece and brings it again.
             self.paused = True
             budget.waiting.append(self)
             return int(pycurl.WRITEFUNC_PAUSE)
-        refused = self._collect(piece)
+        refused = super()._collect(piece)
         if refused is None:
             budget.held += len(piece)
         return refused
@@ -75,7 +75,8 @@ class _Member(Exchange):
     def resume(self) -> None:
         """Go on with what was held up."""
         self.paused = False
-        self.patience.pause(time.monotonic())
+        if self.patience is not UNTIMED:
+            self.patience.pause(time.monotonic())
         self.curl.pause(pycurl.PAUSE_CONT)
 
 
@@ -84,8 +85,7 @@ class Batch:
 
     def __init__(
         self,
-        pool: DriverPool,
-        options: TransportOptions,
+        pool: DriverPool[Driver[Member]],
         route: Callable[[str], Route],
         *,
         concurrency: int,
@@ -93,13 +93,12 @@ class Batch:
         waker: Waker | None,
     ) -> None:
         self._pool = pool
-        self._options = options
         self._route = route
         self._concurrency = concurrency
         self._budget = _Budget(buffer_bytes)
         self._waker = waker
         # By handle, oldest first.
-        self._members: dict[pycurl.Curl, _Member] = {}
+        self._members: dict[pycurl.Curl, Member] = {}
         self._ready: deque[Sent] = deque()
         self._exhausted = False
         self._ask_at = 0.0
@@ -121,9 +120,9 @@ class Batch:
             if generation == self._pool.generation:
                 self._stop(driver, generation, clean=clean)
 
-    def _work(self, requests: Iterator[Request | Sent | None], driver: Driver, scope: Scope) -> Iterator[Sent]:
+    def _work(self, requests: Iterator[Request | Sent | None], driver: Driver[Member], scope: Scope) -> Iterator[Sent]:
         while True:
-            self._fill(requests, driver, scope)
+            self._fill(requests, driver)
             if self._ready:
                 sent = self._ready.popleft()
                 held = 0 if sent.response is None else sum(map(len, sent.response.pieces))
@@ -142,7 +141,7 @@ class Batch:
             if running < len(self._members):
                 self._collect(driver)
 
-    def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver, scope: Scope) -> None:
+    def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver[Member]) -> None:
         """Begin transfers while there is room and the feed has some."""
         begun = False
         while (
@@ -162,26 +161,25 @@ class Batch:
             if isinstance(item, Sent):
                 self._ready.append(item)
                 break
-            begun = self._begin(item, driver, scope) or begun
+            begun = self._begin(item, driver) or begun
         # What came whole while it began is taken at once: there may be nothing left to wait for.
         if begun and driver.start() < len(self._members):
             self._collect(driver)
 
-    def _begin(self, request: Request, driver: Driver, scope: Scope) -> bool:
+    def _begin(self, request: Request, driver: Driver[Member]) -> bool:
         try:
             route = self._route(request.url)
         except Exception as error:  # noqa: BLE001  # it belongs to this request, not to the batch
             self._ready.append(Sent(request, None, error))
             return False
-        member = _Member(request, route, self._options, driver.handle())
-        member.join(self._budget)
+        member = driver.carrier()
+        member.join(request, route, self._budget)
         member.oldest = not self._members
         self._members[member.curl] = member
         driver.begin(member.curl)
-        member.start_clock(time.monotonic(), scope.remaining())
         return True
 
-    def _collect(self, driver: Driver) -> None:
+    def _collect(self, driver: Driver[Member]) -> None:
         """Turn transfers that are over into results."""
         for curl, code, message in driver.ended():
             member = self._members[curl]
@@ -191,9 +189,9 @@ class Batch:
                 result = Sent(member.request, None, error)
             self._drop(member, driver, result)
 
-    def _drop(self, member: _Member, driver: Driver, result: Sent) -> None:
+    def _drop(self, member: Member, driver: Driver[Member], result: Sent) -> None:
         del self._members[member.curl]
-        driver.end(member.curl, sent=member.sent > 0)
+        driver.end(member, sent=member.sent > 0)
         if result.response is None:
             self._budget.held -= member.received
         self._ready.append(result)
@@ -219,7 +217,7 @@ class Batch:
                 budget.waiting.rotate(1)
                 break
 
-    def _look(self, scope: Scope, driver: Driver, now: float) -> None:
+    def _look(self, scope: Scope, driver: Driver[Member], now: float) -> None:
         """See to the clocks, now and then. The scope's end is everybody's, a time limit its transfer's own."""
         if not scope.endless:
             scope.check()
@@ -227,6 +225,8 @@ class Batch:
             return
         self._look_at = now + _LOOK
         for member in list(self._members.values()):
+            if member.patience is UNTIMED:
+                member.start_clock(now, scope.remaining())
             if member.paused:
                 member.patience.pause(now)
                 continue
@@ -238,9 +238,9 @@ class Batch:
         next_thing = min(self._ask_at, self._look_at) if self._ask_at and not self._exhausted else self._look_at
         return max(0.0, next_thing - now)
 
-    def _stop(self, driver: Driver, generation: int, *, clean: bool) -> None:
+    def _stop(self, driver: Driver[Member], generation: int, *, clean: bool) -> None:
         for member in self._members.values():
-            driver.end(member.curl, sent=member.sent > 0)
+            driver.end(member, sent=member.sent > 0)
         if self._waker is not None:
             driver.unwatch(self._waker)
         if clean:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from contextvars import Context
 from typing import Final, TypeAlias, TypeVar
@@ -60,13 +60,22 @@ class HttpClient(ABC):
     """The requests of one backend to one ``origin``. Thread-safe."""
 
     def __init__(self, origin: str, transport: Transport, rules: Rules, signing: Signing | None = None) -> None:
-        self.origin = origin
         self.transport = transport
         self.rules = rules
-        self._signing = signing
-        self._sign = None if signing is None else signing.sign
-        self._refreshable = signing is not None and signing.refreshable
+        self.move(origin, signing)
+
+    def move(self, origin: str, signing: Signing | None) -> None:
+        """Send everything to ``origin`` from now on, signed for it."""
         self._repairs = _repairs(signing)
+        self._signing = signing
+        self._refreshable = signing is not None and signing.refreshable
+        # Together, since a signature is good for one server only.
+        self._place = origin, (None if signing is None else signing.sign)
+
+    @property
+    def origin(self) -> str:
+        """Where requests go to."""
+        return self._place[0]
 
     # ---- what a backend writes
 
@@ -83,11 +92,12 @@ class HttpClient(ABC):
     def request(self, call: Call) -> Request:
         """The signed request of a call."""
         path, query, fields = call.path, call.query, call.fields
-        if self._sign is not None:
-            query, fields = self._sign(call)
+        origin, sign = self._place
+        if sign is not None:
+            query, fields = sign(call)
         return Request(
             call.method,
-            f"{self.origin}{path}?{query}" if query else self.origin + path,
+            f"{origin}{path}?{query}" if query else origin + path,
             tuple(fields),
             call.body,
             idle_timeout=call.idle_timeout,
@@ -209,7 +219,7 @@ def replayed(first: Response | StorageError, send: Send) -> Send:
     return sending
 
 
-def _repairs(signing: Signing | None) -> Mapping[Repair, Callable[[Response], None]]:
+def _repairs(signing: Signing | None) -> dict[Repair, Callable[[Response], None]]:
     repairs: dict[Repair, Callable[[Response], None]] = {}
     if signing is not None and signing.keeps_time:
         repairs[Repair.CLOCK] = signing.set_clock

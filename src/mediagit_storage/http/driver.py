@@ -1,7 +1,8 @@
 """One CurlMulti and its poller: where bytes move. Driven by whoever borrows it, one thread at a time.
 
-`socket_action` with poll, because `select` and `fdset` fail on descriptors of 1,024 and above. A pipe in the poller lets
-another thread wake it at once, which is how a cancelled scope stops a transfer.
+Many transfers are driven by `socket_action` (`Driver`), a single one by `perform`, which is a fifth cheaper because
+nothing is told what to poll for (`SoloDriver`). Both wait by poll, because `select` fails on descriptors of 1,024 and
+above. A pipe in the poller lets another thread wake it at once, which is how a cancelled scope stops a transfer.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import pycurl  # type: ignore[import-untyped]
 
-__all__ = ["Driver", "Ended", "Waker"]
+__all__ = ["Carrier", "Driver", "Ended", "SoloDriver", "Waker"]
 
 _EVENTS: Final = {
     pycurl.POLL_IN: select.POLLIN,
@@ -30,9 +31,30 @@ _MASKS: Final = {
 }
 _BROKEN: Final = pycurl.CSELECT_IN | pycurl.CSELECT_OUT | pycurl.CSELECT_ERR
 
-
+#: How long an unseen descriptor is left alone, in milliseconds.
+_UNSEEN_MS: Final = 2
 #: More than what one turn of libcurl may bring, in bytes.
 _LARGEST_TURN: Final = 4 * 1024 * 1024
+
+
+class Carrier(Protocol):
+    """What goes with a handle as long as that lives."""
+
+    @property
+    def curl(self) -> pycurl.Curl:
+        """The handle."""
+        ...
+
+    def end(self) -> None:
+        """Let go of the transfer that it carried."""
+        ...
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+C = TypeVar("C", bound=Carrier)
 
 
 class Ended(NamedTuple):
@@ -86,20 +108,20 @@ def _plain_pipe() -> tuple[int, int]:
     return ends
 
 
-class Driver:
+class Driver(Generic[C]):
     """A set of connections and the handles that use them. After `close`, or in a forked child, it must not be used."""
 
-    __slots__ = ("__weakref__", "_multi", "_poller", "_resolving", "_spare", "_wakers", "waker", "woken")
+    __slots__ = ("__weakref__", "_make", "_multi", "_poller", "_resolving", "_spare", "_wakers", "waker", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], C]) -> None:
         # glibc gives freed memory back to the system in steps of the largest block that was ever freed. Without this
         # one, every page of a stream would be fetched anew: 0.8 s of CPU time for 1 GiB.
         bytearray(_LARGEST_TURN)
+        self._make = make
         self._poller = select.poll()
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, _watch_sockets(self._poller))
-        # Handles are kept: making one costs ten times what a reset does. Last in, first out.
-        self._spare: list[pycurl.Curl] = []
+        # Handles are kept: making one costs ten times what setting it up does. Last in, first out.
+        self._spare: list[C] = []
         self._wakers: dict[int, Waker] = {}
         # Whether a look-up of a name may still be going on, although nobody waits for it any more.
         self._resolving = False
@@ -107,26 +129,30 @@ class Driver:
         self.woken = False
         self.waker = Waker()
         self.watch(self.waker)
+        self._prepare()
 
-    def handle(self) -> pycurl.Curl:
-        """A handle with nothing set."""
-        return self._spare.pop() if self._spare else pycurl.Curl()
+    def _prepare(self) -> None:
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, _watch_sockets(self._poller))
+
+    def carrier(self) -> C:
+        """A handle that nobody uses now, with what goes with it."""
+        return self._spare.pop() if self._spare else self._make()
 
     def begin(self, curl: pycurl.Curl) -> None:
         """Let a transfer take part from the next `step` on."""
         self._multi.add_handle(curl)
 
-    def end(self, curl: pycurl.Curl, *, sent: bool) -> None:
+    def end(self, carrier: C, *, sent: bool) -> None:
         """Take a handle back. A transfer that is not over loses its connection; after one, `close` has to follow.
 
         ``sent`` tells whether it has got as far as sending.
         """
+        curl = carrier.curl
         if not sent and not curl.getinfo(pycurl.NAMELOOKUP_TIME):
             self._resolving = True
         self._multi.remove_handle(curl)
-        # Forgets the callbacks, and with them the body.
-        curl.reset()
-        self._spare.append(curl)
+        carrier.end()
+        self._spare.append(carrier)
 
     def start(self) -> int:
         """Do what can be done without waiting, and return how many transfers run."""
@@ -139,12 +165,11 @@ class Driver:
         limit = int(wait * 1000) + 1
         running = -1
         for descriptor, flags in self._poller.poll(limit if timeout < 0 or timeout > limit else timeout):
-            mask = _MASKS.get(flags)
             if descriptor in self._wakers:
                 self._wakers[descriptor].drain()
                 self.woken = True
             else:
-                running = multi.socket_action(descriptor, _BROKEN if mask is None else mask)[1]
+                running = multi.socket_action(descriptor, _MASKS.get(flags, _BROKEN))[1]
         return running if running >= 0 else self.start()
 
     def watch(self, waker: Waker) -> None:
@@ -176,9 +201,75 @@ class Driver:
             threading.Thread(target=self._multi.close, name="mgs-resolver", daemon=True).start()
         else:
             self._multi.close()
-        # Dropped, not closed one by one.
-        self._spare.clear()
+        while self._spare:
+            self._spare.pop().forget()
         self.waker.close()
+
+
+class SoloDriver(Driver[C]):
+    """The same for one transfer at a time."""
+
+    __slots__ = ("_curl", "_reading", "_uploaded", "_writing")
+
+    def _prepare(self) -> None:
+        self._uploaded = 0
+        self._reading: list[int] = []
+        self._writing: list[int] = []
+
+    def begin(self, curl: pycurl.Curl) -> None:
+        """Let the transfer begin with the next `start` or `step`."""
+        self._curl = curl
+        self._multi.add_handle(curl)
+
+    def start(self) -> int:
+        """Do what can be done without waiting, and return whether the transfer goes on (1) or is over (0)."""
+        return int(self._multi.perform()[1])
+
+    def step(self, wait: float) -> int:
+        """Wait for the socket, at most ``wait`` seconds, move what can be moved; returns like `start`."""
+        multi = self._multi
+        timeout = multi.timeout()
+        limit = int(wait * 1000) + 1
+        if timeout < 0 or timeout > limit:
+            timeout = limit
+        reading, writing, _ = multi.fdset()
+        if len(reading) + len(writing) < 2 and self._add_unseen(reading, writing):
+            timeout = min(timeout, _UNSEEN_MS)
+        if reading != self._reading or writing != self._writing:
+            self._watch_these(reading, writing)
+        for descriptor, _flags in self._poller.poll(timeout):
+            if descriptor in self._wakers:
+                self._wakers[descriptor].drain()
+                self.woken = True
+        return int(multi.perform()[1])
+
+    def outcome(self) -> tuple[int, str]:
+        """How the transfer ended: libcurl's result code (0 is good) and words."""
+        _, good, bad = self._multi.info_read()
+        return (0, "") if good else bad[0][1:]
+
+    def _add_unseen(self, reading: list[int], writing: list[int]) -> bool:
+        """Whether the socket is not among these: `fdset` hides numbers from 1,024 on, and there may be none yet."""
+        info = self._curl.getinfo
+        socket = int(info(pycurl.ACTIVESOCKET))
+        if socket in reading or socket in writing:
+            return False
+        if socket >= 0:
+            reading.append(socket)
+            # Nobody tells whether it is to be written to; it was until now while more of the body went out.
+            uploaded = int(info(pycurl.SIZE_UPLOAD_T))
+            if uploaded != self._uploaded:
+                self._uploaded = uploaded
+                writing.append(socket)
+        return True
+
+    def _watch_these(self, reading: list[int], writing: list[int]) -> None:
+        for descriptor in {*self._reading, *self._writing}:
+            self._poller.unregister(descriptor)
+        self._reading, self._writing = reading, writing
+        for descriptor in {*reading, *writing}:
+            flags = (select.POLLIN if descriptor in reading else 0) | (select.POLLOUT if descriptor in writing else 0)
+            self._poller.register(descriptor, flags)
 
 
 def _watch_sockets(poller: select.poll) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response, is_framed
 from mediagit_storage.scope import Scope
 
-__all__ = ["BULK_BUFFER", "Exchange", "Progress"]
+__all__ = ["BULK_BUFFER", "UNTIMED", "Exchange", "Progress"]
 
 #: Told how many more bytes of the body have gone either way.
 Progress = Callable[[int], None]
@@ -27,40 +27,80 @@ _UPLOAD_BUFFER: Final = 512 * 1024
 ERROR_BODY: Final = 64 * 1024
 _CONSENT_MS: Final = 1000
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-
-
-_UNTIMED: Final = Patience(0.0, idle=None, total=None, scope_left=None)
+#: Methods whose handles are used again for the next request of the same kind, without a body and with one.
+_READS: Final = frozenset({"GET", "HEAD", "DELETE"})
+_WRITES: Final = frozenset({"PUT", "POST"})
+#: An idle handle may hold on to a body of at most this size, in bytes.
+_SMALL_BODY: Final = (
+    64 * 1024
+)  #: The patience of a transfer whose clock was not started: most are over before any limit is worth a thought.
+UNTIMED: Final = Patience(0.0, idle=None, total=None, scope_left=None)
 
 
 class Exchange:
-    """The state of one transfer. Its owner calls `prepare`, lets a driver run, then `finish`."""
+    """One handle of libcurl and the transfer it carries now. Its owner calls `begin`, lets a driver run, then `finish`.
+
+    A handle remembers what it is set up for: a request like the one before, to the same place, costs two options.
+    """
 
     __slots__ = (
-        "_failure", "_limit", "_options", "_overflow", "_route",
+        "_failure", "_kind", "_limit", "_options", "_overflow", "_route",
         "curl", "idle", "lines", "patience", "pieces", "received", "request", "sent",
     )  # fmt: skip
 
-    def __init__(self, request: Request, route: Route, options: TransportOptions, curl: pycurl.Curl) -> None:
-        self.request = request
-        self.curl = curl
+    def __init__(self, options: TransportOptions) -> None:
+        self.curl = pycurl.Curl()
+        self._options = options
+        #: What the handle is set up for: a method and a route; None where it has to be set up anew.
+        self._kind: tuple[str, Route] | None = None
         self.lines: list[bytes] = []
         self.pieces: list[bytes] = []
-        self.received = 0
-        #: Connections that the request went out on.
-        self.sent = 0
-        self.idle = options.idle_timeout if request.idle_timeout is None else request.idle_timeout
-        self._route = route
-        self._options = options
-        self._limit = ERROR_BODY
-        self._overflow = False
-        self._failure: BaseException | None = None
-        self.patience = _UNTIMED
+        self.patience = UNTIMED
 
     # ---- before
 
-    def prepare(self, on_piece: Callable[[bytes], int | None] | None = None) -> None:
-        """Set everything anew on the handle. ``on_piece`` replaces the collecting of the body."""
+    def begin(self, request: Request, route: Route, on_piece: Callable[[bytes], int | None] | None = None) -> None:
+        """Set the handle up for a request. ``on_piece`` replaces the collecting of the body."""
+        self.request = request
+        self._route = route
+        self.received = 0
+        #: Connections that the request went out on.
+        self.sent = 0
+        self.idle = self._options.idle_timeout if request.idle_timeout is None else request.idle_timeout
+        self._limit = ERROR_BODY
+        self._overflow = False
+        self._failure: BaseException | None = None
+        self.patience = UNTIMED
+        method, kind = request.method, self._kind
+        if kind is None or kind[0] != method or kind[1] is not route or not _is_plain(request) or on_piece is not None:
+            self._prepare(on_piece)
+            return
+        setopt = self.curl.setopt
+        setopt(pycurl.URL, request.url)
+        setopt(pycurl.HTTPHEADER, request.lines)
+        if method in _WRITES:
+            setopt(pycurl.POSTFIELDS, request.body or b"")
+
+    def end(self) -> None:
+        """Let go of the transfer that is over, and of its body."""
+        self.lines.clear()
+        self.pieces = []
+        body = self.request.body
+        if self._kind is None or (body is not None and (not isinstance(body, bytes) or len(body) > _SMALL_BODY)):
+            self.forget()
+
+    def forget(self) -> None:
+        """Set nothing on the handle, which forgets callbacks and body. Without this it would live until a collection."""
+        self._kind = None
+        self.curl.reset()
+
+    def _prepare(self, on_piece: Callable[[bytes], int | None] | None) -> None:
+        """Set everything anew on the handle."""
         request, route, setopt = self.request, self._route, self.curl.setopt
+        if self._kind is not None:
+            self.forget()
+        if on_piece is None and _is_plain(request):
+            self._kind = (request.method, route)
         setopt(pycurl.URL, request.url)
         setopt(pycurl.HTTPHEADER, request.lines)
         setopt(pycurl.HEADERFUNCTION, self.lines.append)
@@ -196,7 +236,8 @@ class Exchange:
         if not whole:
             raise self.fault(FaultKind.LOST, "it was closed before the answer's head was complete")
         status = status_of(lines)
-        self.check_framing(status, lines)
+        if status < 400 and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
+            self.check_framing(status, lines)
         return Response(self.request, status, Headers(lines), self.pieces, attempts=self.sent, cut=code != 0)
 
     def check_framing(self, status: int, lines: Sequence[bytes]) -> None:
@@ -234,3 +275,13 @@ class Exchange:
         return error_for(
             TransferFault(kind, detail, code=code, sent=self.sent), self._route.origin, system_error=number
         )
+
+
+def _is_plain(request: Request) -> bool:
+    """Whether a handle that carries this request may be used as it is for another one of the same method."""
+    if request.fresh_connection or request.expect_continue:
+        return False
+    body = request.body
+    if body is None:
+        return request.method in _READS or request.method in _WRITES
+    return isinstance(body, bytes) and request.method in _WRITES

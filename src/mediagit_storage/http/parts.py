@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mediagit_storage.hashing import new_hasher
+from mediagit_storage.hashing import PIECE, hash_region, new_hasher
 from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike, Checksum
 
 __all__ = ["Pieces", "SourcePart", "digester", "file_digest", "file_part", "small_file", "small_source", "view_part"]
 
-_PIECE: Final = 1024 * 1024
 #: How much of a slow source is taken before the parts that travel are looked after again.
 _LOOK: Final = 256 * 1024
+
+
+def _nothing() -> None:
+    """What is to be done for a part that has no memory of its own."""
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class SourcePart:
     body: Callable[[], bytes | BodySource]
     digest: Callable[[], Checksum]
     checksum: Checksum | None = None
+    #: To be called when the part is stored: its memory may be used again.
+    release: Callable[[], None] = _nothing
 
 
 class _ViewBody:
@@ -68,64 +73,111 @@ def file_part(number: int, region: FileRegion, offset: int, length: int, algorit
 
 
 class Pieces:
-    """The chunks of a source, cut into parts."""
+    """The chunks of a source, cut into parts. Of the source it holds no more than the chunk that came last."""
 
     def __init__(self, chunks: Iterator[BytesLike]) -> None:
         self._chunks = chunks
-        self._kept: deque[bytes] = deque()
-        self._size = 0
+        self._back = memoryview(b"")
+        self._rest = memoryview(b"")
         self._ended = False
+        self._spare: list[mmap.mmap] = []
 
     def take_all(self, count: int) -> bytes:
         """At least ``count`` bytes, or all there are."""
-        while self._size < count and not self._ended:
-            self._pull()
-        return self._cut(self._size)
+        taken = self._gathered(count)
+        taken += self._back
+        taken += self._rest
+        self._back = self._rest = memoryview(b"")
+        return bytes(taken)
 
-    def put_back(self, data: bytes) -> None:
+    def take(self, count: int) -> bytes:
+        """Exactly ``count`` bytes, or all there are; then it is known whether any are left."""
+        return bytes(self.gather(count))
+
+    def gather(self, count: int) -> bytearray:
+        """The same, without a copy of it all; for what may be large."""
+        taken = self._gathered(count)
+        self._left()
+        return taken
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything was taken."""
+        return self._ended and not self._rest and not self._back
+
+    def put_back(self, data: BytesLike) -> None:
         """What was taken too early."""
-        self._kept.appendleft(data)
-        self._size += len(data)
+        self._back = memoryview(data) if not self._back else memoryview(bytes(data) + bytes(self._back))
 
     def parts(self, length_of: Callable[[int], int], algorithm: str) -> Iterator[SourcePart | None]:
         """The parts as they come together; None now and then in between."""
         number = 1
-        while True:
-            length = length_of(number) if not self._ended or self._size else 0
-            taken = 0
-            while self._size < length and not self._ended:
-                taken += self._pull()
-                if taken >= _LOOK:
-                    taken = 0
+        while self._left():
+            memory = self._memory(length_of(number))
+            filled = looked = 0
+            while filled < len(memory) and self._left():
+                filled += self._fill(memory, filled)
+                if filled - looked >= _LOOK:
+                    looked = filled
                     yield None
-            if not self._size:
-                return
-            body = self._cut(length)
-            yield SourcePart(number, len(body), lambda body=body: body, lambda body=body: _hashed(body, algorithm))  # type: ignore[misc]
-            del body
+            yield self._part(number, memory, filled, algorithm)
+            del memory
             number += 1
 
-    def _pull(self) -> int:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self._ended = True
-            return 0
-        self._kept.append(bytes(chunk))
-        self._size += len(chunk)
-        return len(chunk)
+    def _left(self) -> memoryview:
+        """What of the source comes next; empty at its end."""
+        if self._back:
+            return self._back
+        while not self._rest and not self._ended:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self._ended = True
+            else:
+                self._rest = memoryview(chunk)
+        return self._rest
 
-    def _cut(self, length: int) -> bytes:
-        taken: list[bytes] = []
-        missing = min(length, self._size)
-        self._size -= missing
-        while missing:
-            piece = self._kept.popleft()
-            if len(piece) > missing:
-                self._kept.appendleft(piece[missing:])
-                piece = piece[:missing]
-            taken.append(piece)
-            missing -= len(piece)
-        return b"".join(taken)
+    def _cut(self, count: int) -> memoryview:
+        """At most ``count`` bytes of what comes next."""
+        left = self._left()
+        # Even an empty view holds on to what it is a view of.
+        rest = left[count:] or memoryview(b"")
+        if self._back:
+            self._back = rest
+        else:
+            self._rest = rest
+        return left[:count]
+
+    def _memory(self, size: int) -> mmap.mmap:
+        """Memory for one part. That of parts that are stored is used again: an allocator would keep more than that."""
+        while self._spare:
+            memory = self._spare.pop()
+            if len(memory) == size:
+                return memory
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def _fill(self, memory: mmap.mmap, filled: int) -> int:
+        # A slow source is left now and then, to look after the parts that travel.
+        piece = self._cut(min(len(memory) - filled, _LOOK))
+        memory[filled : filled + len(piece)] = piece
+        return len(piece)
+
+    def _part(self, number: int, memory: mmap.mmap, length: int, algorithm: str) -> SourcePart:
+        view = memoryview(memory)[:length]
+        part = view_part(number, view, algorithm)
+
+        def release() -> None:
+            # Whoever still holds the request holds no memory with it.
+            view.release()
+            self._spare.append(memory)
+
+        part.release = release
+        return part
+
+    def _gathered(self, count: int) -> bytearray:
+        taken = bytearray()
+        while len(taken) < count and self._left():
+            taken += self._cut(count - len(taken))
+        return taken
 
 
 def small_file(source: Source) -> bytes:
@@ -157,15 +209,12 @@ def digester(algorithm: str) -> Callable[[bytes], bytes]:
 
 def _hashed(view: memoryview | bytes, algorithm: str) -> Checksum:
     hasher = new_hasher(algorithm)
-    for start in range(0, len(view), _PIECE):
+    for start in range(0, len(view), PIECE):
         # In pieces of bytes: not every hasher takes a view.
-        hasher.update(bytes(view[start : start + _PIECE]))
+        hasher.update(bytes(view[start : start + PIECE]))
     return Checksum(algorithm, hasher.digest())
 
 
 def file_digest(region: FileRegion, offset: int, length: int, algorithm: str) -> Checksum:
     """The digest of a part of a file. `IntegrityError` when the file has become shorter."""
-    hasher = new_hasher(algorithm)
-    for start in range(offset, offset + length, _PIECE):
-        hasher.update(region.read(min(_PIECE, offset + length - start), start))
-    return Checksum(algorithm, hasher.digest())
+    return Checksum(algorithm, hash_region(region, offset, length, algorithm).digest())

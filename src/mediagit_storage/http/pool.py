@@ -10,44 +10,54 @@ import ctypes
 import functools
 import os
 import weakref
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from mediagit_storage.errors import ClosedError
 from mediagit_storage.http.driver import Driver
 
 __all__ = ["DriverPool"]
 
+
+D = TypeVar("D", bound=Driver[Any])
+
+
+class _Pool(Protocol):
+    def leave_to_parent(self) -> None: ...
+
+
 #: The pools of this process, so that a fork can find them. A registry; pools leave it by being collected.
-_POOLS: Final[weakref.WeakSet[DriverPool]] = weakref.WeakSet()
+_POOLS: Final[weakref.WeakSet[_Pool]] = weakref.WeakSet()
 
 
-class DriverPool:
+class DriverPool(Generic[D]):
     """Drivers nobody uses now (at most ``limit``), and the memory of those that are out. Thread-safe without locks:
     each step is one operation on a list or a set, and no lock can be held by another thread during a fork.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, make: Callable[[], D]) -> None:
         self._limit = limit
-        self._idle: list[Driver] = []
-        self._known: set[Driver] = set()
+        self._make = make
+        self._idle: list[D] = []
+        self._known: set[D] = set()
         self._closed = False
         #: How many forks lie between this process and the one that made the pool.
         self.generation = 0
         _watch_forks()
         _POOLS.add(self)
 
-    def borrow(self) -> Driver:
+    def borrow(self) -> D:
         """A driver for the caller alone. Raises `ClosedError` after `close`."""
         if self._closed:
             raise ClosedError("this storage was closed")
         try:
             return self._idle.pop()
         except IndexError:
-            driver = Driver()
+            driver = self._make()
             self._known.add(driver)
             return driver
 
-    def give_back(self, driver: Driver, generation: int) -> None:
+    def give_back(self, driver: D, generation: int) -> None:
         """Return a driver whose transfers have all ended well; its connections serve the next borrower."""
         if generation != self.generation:
             return
@@ -56,7 +66,7 @@ class DriverPool:
         else:
             self._idle.append(driver)
 
-    def discard(self, driver: Driver, generation: int) -> None:
+    def discard(self, driver: D, generation: int) -> None:
         """Close a driver that was borrowed. One from before a fork is left as it is."""
         if generation == self.generation:
             self._known.discard(driver)

@@ -13,7 +13,7 @@ from mediagit_storage.types import ByteRange
 __all__ = ["ContentRange", "parse_content_range", "range_value", "sent_part", "whole_size"]
 
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)").fullmatch
-_NOTHING: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})").fullmatch
+_NOTHING: Final = re.compile(r"bytes ([0-9]{1,19})-(-?[0-9]{1,19})/([0-9]{1,19})").fullmatch
 _UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,19})").fullmatch
 
 
@@ -37,13 +37,19 @@ def range_value(wanted: ByteRange) -> str | None:
 
 
 def parse_content_range(text: str) -> ContentRange:
-    """``bytes 10-19/100`` as (10, 10, 100). Raises `IntegrityError` for what cannot be a part of an object."""
+    """``bytes 10-19/100`` as (10, 10, 100). Raises `IntegrityError` for what cannot be a part of an object.
+
+    ``bytes 5-4/5``, how Azurite answers for a range that begins at the end, is (5, 0, 5).
+    """
     found = _RANGE(text.strip())
     if found is not None:
         first, last = int(found[1]), int(found[2])
         size = None if found[3] == "*" else int(found[3])
         if first <= last and (size is None or last < size):
             return ContentRange(first, last - first + 1, size)
+    nothing = _NOTHING(text.strip())
+    if nothing is not None and int(nothing[1]) == int(nothing[2]) + 1 == int(nothing[3]):
+        return ContentRange(int(nothing[1]), 0, int(nothing[3]))
     raise IntegrityError(f"the server sent {text[:80]!r} for a range")
 
 
@@ -69,10 +75,6 @@ def sent_part(content_range: str, wanted: ByteRange) -> tuple[Span, int]:
 
     A part of no bytes at the object's end is an `InvalidRangeError`.
     """
-    nothing = _NOTHING(content_range.strip())
-    if nothing is not None and int(nothing[1]) == int(nothing[2]) + 1 == int(nothing[3]):
-        # Azurite's answer to a range that begins at the end: raises, unless that range is fine after all.
-        resolve_range(wanted, int(nothing[3]))
     found = parse_content_range(content_range)
     if found.size is None:
         raise IntegrityError("the server does not say how long the object is")

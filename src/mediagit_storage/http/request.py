@@ -149,10 +149,9 @@ class Request:
             raise ConfigError(_url_message(url))
         # ";" makes libcurl send an empty field, where ":" would remove it.
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
-        if not _is_plain(headers, lines):
-            text = "\n".join(lines)
-            if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
-                raise ConfigError(_header_message(headers))
+        text = "\n".join(lines)
+        if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
+            raise ConfigError(_header_message(headers))
         lines += _CONSENTING if expect_continue else _BARE
         if body is not None:
             lines.append("Content-Type:")
@@ -199,20 +198,6 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.shown_url} {dict(redact_headers(self.headers))!r}>"
-
-
-def _is_plain(headers: tuple[tuple[str, str], ...], lines: list[str]) -> bool:
-    """Whether the lines are seen to be valid at a glance; most are, and the careful look costs more."""
-    text, names = " ".join(lines), dict(headers)
-    return (
-        text.isascii()
-        and text.isprintable()
-        # A blank at an end of a value would make two in a row, or stand last.
-        and "  " not in text
-        and text[-1:] != " "
-        and "" not in names
-        and (not names or "".join(names).replace("-", "").isalnum())
-    )
 
 
 def _url_message(url: str) -> str:

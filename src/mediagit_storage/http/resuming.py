@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from mediagit_storage.backend import Body, Content
-from mediagit_storage.errors import ChecksumError, StorageError, TruncatedError
-from mediagit_storage.hashing import Hasher, new_hasher
+from mediagit_storage.errors import StorageError, TruncatedError
+from mediagit_storage.hashing import Hasher, new_hasher, verify_kept
 from mediagit_storage.http.retry import Course, Retry
 from mediagit_storage.http.stream import StreamingResponse
 from mediagit_storage.ranges import Span
 from mediagit_storage.types import Checksum, ObjectInfo
 
-__all__ = ["ReadyBody", "ResumingBody", "Resumption", "compare"]
+__all__ = ["ReadyBody", "ResumingBody", "Resumption"]
 
 
 class ReadyBody(Body):
@@ -108,7 +108,7 @@ class ResumingBody(Body):
             if self._hasher is not None:
                 self._hasher.update(piece)
                 if not wanted and self._checksum is not None:
-                    compare(self._checksum, self._hasher)
+                    verify_kept(self._checksum, self._hasher)
             yield piece
             if not wanted:
                 break
@@ -123,9 +123,3 @@ class ResumingBody(Body):
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
-
-
-def compare(checksum: Checksum, hasher: Hasher) -> None:
-    """Raise `ChecksumError` unless ``hasher`` saw what the server keeps the digest of."""
-    if hasher.digest() != checksum.digest:
-        raise ChecksumError(f"the object's {checksum.algorithm} is not the one that the server keeps with it")

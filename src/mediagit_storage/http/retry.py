@@ -9,8 +9,10 @@ connection broken, body cut, idle or total time over   again when idempotent and
 408, 429, 503, a vendor's "slow down"                  again: the server says that it did nothing
 500 and other 5xx, a vendor's "internal error"         again when idempotent (also inside of a 200)
 409 of a vendor's "conflict of conditions"             again, when the write was conditional
+400 and above, cut off before a code, not conditional  again when idempotent: its reason got lost
 clock skew                                             once more, signed with the server's time
 expired token (or 401 where tokens are refreshed)      once more, with fresh credentials
+kept in another region of the same provider            once more, there
 anything else (404, 403, 412, certificates, ...)       never
 =====================================================  ========================================================
 
@@ -39,6 +41,7 @@ from mediagit_storage.scope import current_scope
 
 __all__ = [
     "DEFAULT_RULES",
+    "ELSEWHERE",
     "Attempt",
     "Course",
     "GiveUp",
@@ -61,6 +64,7 @@ class Repair(StrEnum):
 
     CLOCK = "clock"  # sign with the server's time
     CREDENTIALS = "credentials"  # fetch new ones
+    PLACE = "place"  # ask the server that the answer names
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Situation(NamedTuple):
     sent: bool = True
     #: The vendor's code in the answer's body, None where there is none.
     code: str | None = None
+    #: Whether the answer's body broke off, so that a code may be missing.
+    cut: bool = False
     retry_after: float | None = None
     rewindable: bool = True
     repaired: frozenset[Repair] = frozenset()
@@ -148,6 +154,8 @@ _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture", "Reque
 _EXPIRED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "ExpiredAuthenticationToken"}
 )
+#: A backend's own word for "not here", which it gives for answers that name a place it may go to.
+ELSEWHERE: Final = "Elsewhere"
 
 
 def decide(
@@ -172,7 +180,7 @@ def decide(
 def _why_again(situation: Situation, traits: Traits) -> str | Repair | None:
     if situation.fault is not None:
         return _why_after_fault(situation.fault, traits, sent=situation.sent)
-    return _why_after_status(situation.status or 0, situation.code, traits)
+    return _why_after_status(situation.status or 0, situation.code, traits, cut=situation.cut)
 
 
 def _why_after_fault(fault: FaultKind, traits: Traits, *, sent: bool) -> str | None:
@@ -181,15 +189,20 @@ def _why_after_fault(fault: FaultKind, traits: Traits, *, sent: bool) -> str | N
     return str(fault) if fault in _BROKEN and traits.idempotent else None
 
 
-def _why_after_status(status: int, code: str | None, traits: Traits) -> str | Repair | None:
+def _why_after_status(status: int, code: str | None, traits: Traits, *, cut: bool) -> str | Repair | None:
     if code in _SKEWED:
         return Repair.CLOCK
+    if code == ELSEWHERE:
+        return Repair.PLACE
     if code in _EXPIRED or (status == 401 and traits.refreshable):
         return Repair.CREDENTIALS
     refused = status in _REFUSED or code in _SLOW_DOWN or (code in _CONFLICT and traits.conditional)
     failed = (status >= 500 and status not in _PERMANENT) or code in _INTERNAL
     if refused or (failed and traits.idempotent):
         return f"{status} {code or ''}".rstrip()
+    if cut and code is None and status >= 400 and traits.idempotent and not traits.conditional:
+        # A refusal whose reason got lost is no proof of anything.
+        return f"{status}, cut off"
     return None
 
 
@@ -303,7 +316,10 @@ class Course:
             return Retried(response, self.attempt.number, self.elapsed, self.maybe_done or response.attempts > 1)
         now = datetime.fromtimestamp(self._rules.clock.now_ns() / 1e9, UTC)
         situation = self._situation(response.request)._replace(
-            status=response.status, code=code, retry_after=parse_retry_after(response.headers.get("retry-after"), now)
+            status=response.status,
+            code=code,
+            cut=response.cut,
+            retry_after=parse_retry_after(response.headers.get("retry-after"), now),
         )
         decision = decide(situation, self.job.traits, self._rules.policy, self._rules.random)
         if not isinstance(decision, Retry):

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from mediagit_storage.errors import ClosedError, ConnectionLostError
-from mediagit_storage.http.driver import Driver
+from mediagit_storage.http.driver import SoloDriver
 from mediagit_storage.http.exchange import ERROR_BODY, Exchange, Progress
 from mediagit_storage.http.headers import Headers, final_head, head_is_complete
+from mediagit_storage.http.network import Route
 from mediagit_storage.http.pool import DriverPool
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response
@@ -31,18 +32,31 @@ class StreamingResponse:
     without an error: their length is the one announced. Pauses of the reader count towards no time limit.
     """
 
-    def __init__(self, pool: DriverPool, driver: Driver, exchange: Exchange, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        pool: DriverPool[SoloDriver[Exchange]],
+        driver: SoloDriver[Exchange],
+        request: Request,
+        route: Route,
+        progress: Progress | None,
+    ) -> None:
         self._pool = pool
         self._generation = pool.generation
         self._driver = driver
-        self._exchange = exchange
+        self._exchange = exchange = driver.carrier()
+        self._request = request
+        self._route = route
         self._progress = progress
         self._pieces: deque[bytes] = deque()
         self._running = 1
         self._closing = False
         self._lock = threading.Lock()
+        #: Connections that the request went out on.
+        self.attempts = 0
         #: Bytes of the body handed out so far.
         self.received = 0
+        #: Whether the body of an error broke off, once it was read.
+        self.cut = False
         self.status = 0
         self.headers = Headers(())
         self._free = weakref.finalize(self, _free, pool, driver, exchange, self._generation)
@@ -53,10 +67,11 @@ class StreamingResponse:
         exchange, driver = self._exchange, self._driver
         try:
             # The callbacks know the containers, never this object: it can be collected while a transfer is on.
-            exchange.prepare(self._pieces.append)
+            exchange.begin(self._request, self._route, self._pieces.append)
             driver.begin(exchange.curl)
             self._running = driver.start()
             self._drive(lambda: head_is_complete(exchange.lines))
+            self.attempts = exchange.sent
             if self._running or self._pieces:
                 lines, _ = final_head(exchange.lines)
                 self.status, self.headers = exchange.status, Headers(lines)
@@ -73,12 +88,7 @@ class StreamingResponse:
     @property
     def request(self) -> Request:
         """What this answers."""
-        return self._exchange.request
-
-    @property
-    def attempts(self) -> int:
-        """Connections that the request went out on."""
-        return self._exchange.sent
+        return self._request
 
     def __iter__(self) -> Self:
         return self
@@ -171,9 +181,10 @@ class StreamingResponse:
 
     def _end(self) -> Response:
         """The transfer is over: raise what went wrong with it, else give the connection back."""
-        ended = self._driver.ended()[0]
+        code, message = self._driver.outcome()
         self._exchange.received = self.received
-        answer = self._exchange.finish(ended.code, ended.message)
+        answer = self._exchange.finish(code, message)
+        self.cut = answer.cut
         self._release(clean=True)
         return answer
 
@@ -183,10 +194,17 @@ class StreamingResponse:
             _free(self._pool, self._driver, self._exchange, self._generation, clean=clean)
 
 
-def _free(pool: DriverPool, driver: Driver, exchange: Exchange, generation: int, *, clean: bool = False) -> None:
+def _free(
+    pool: DriverPool[SoloDriver[Exchange]],
+    driver: SoloDriver[Exchange],
+    exchange: Exchange,
+    generation: int,
+    *,
+    clean: bool = False,
+) -> None:
     if generation != pool.generation:
         return
-    driver.end(exchange.curl, sent=exchange.sent > 0)
+    driver.end(exchange, sent=exchange.sent > 0)
     if clean:
         pool.give_back(driver, generation)
     else:

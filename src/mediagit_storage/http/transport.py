@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from mediagit_storage.http.batch import Batch, Sent
-from mediagit_storage.http.driver import Driver, Waker
+from mediagit_storage.http.batch import Batch, Member, Sent
+from mediagit_storage.http.driver import Driver, SoloDriver, Waker
 from mediagit_storage.http.exchange import Exchange, Progress
 from mediagit_storage.http.network import Route, TransportOptions, origin_of, route_for
 from mediagit_storage.http.pool import DriverPool
@@ -44,9 +44,9 @@ class Transport:
         self._routes: dict[str, Route] = {}
         # Nearly every request goes where the one before went.
         self._last: tuple[str, Route | None] = ("", None)
-        self._pool = DriverPool(options.idle_connections)
+        self._pool = DriverPool(options.idle_connections, lambda: SoloDriver(lambda: Exchange(options)))
         # Their drivers hold many connections each, which would be lost on single requests.
-        self._batches = DriverPool(_IDLE_BATCHES)
+        self._batches = DriverPool(_IDLE_BATCHES, lambda: Driver(lambda: Member(options)))
         if not options.verify:
             warnings.warn("certificates are not verified: anybody on the way can read and change", stacklevel=2)
 
@@ -78,10 +78,10 @@ class Transport:
         generation = pool.generation
         route = self._route(request.url)
         driver = pool.borrow()
-        exchange = Exchange(request, route, self._options, driver.handle())
+        exchange = driver.carrier()
         clean = False
         try:
-            exchange.prepare()
+            exchange.begin(request, route)
             driver.begin(exchange.curl)
             scope = current_scope()
             if scope.endless:
@@ -89,12 +89,12 @@ class Transport:
             else:
                 with scope.on_cancel(driver.waker.wake):
                     _run(driver, exchange, scope, progress)
-            ended = driver.ended()[0]
+            code, message = driver.outcome()
             clean = True
-            return exchange.finish(ended.code, ended.message)
+            return exchange.finish(code, message)
         finally:
             if generation == pool.generation:
-                driver.end(exchange.curl, sent=exchange.sent > 0)
+                driver.end(exchange, sent=exchange.sent > 0)
                 if clean:
                     pool.give_back(driver, generation)
                 else:
@@ -109,8 +109,7 @@ class Transport:
         pool = self._pool
         route = self._route(request.url)
         driver = pool.borrow()
-        exchange = Exchange(request, route, self._options, driver.handle())
-        return StreamingResponse(pool, driver, exchange, progress).open()
+        return StreamingResponse(pool, driver, request, route, progress).open()
 
     def send_all(
         self,
@@ -132,7 +131,6 @@ class Transport:
             raise ValueError("concurrency is at least 1")
         batch = Batch(
             self._batches,
-            self._options,
             self._route,
             concurrency=concurrency,
             buffer_bytes=buffer_bytes,
@@ -167,7 +165,7 @@ class Transport:
         return route
 
 
-def _run(driver: Driver, exchange: Exchange, scope: Scope, progress: Progress | None) -> None:
+def _run(driver: SoloDriver[Exchange], exchange: Exchange, scope: Scope, progress: Progress | None) -> None:
     """Drive one transfer to its end. Raises when a time limit or the scope ends first."""
     running = driver.start()
     began = now = time.monotonic()

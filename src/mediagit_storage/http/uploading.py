@@ -91,10 +91,11 @@ def _streamed(source: Source, sizes: Sizes, limits: PartLimits, algorithm: str, 
         part_size, length_of = growing.length(1), growing.length
         first = max(part_size, least)
     pieces = Pieces(source.chunks())
-    begin = pieces.take_all(first + 1)
-    if len(begin) <= first:
+    begin = pieces.gather(first)
+    if pieces.exhausted:
         return Whole(begin)
     pieces.put_back(begin)
+    del begin
     return Parts(pieces.parts(length_of, algorithm), part_size, held=True)
 
 
@@ -112,10 +113,11 @@ def send_parts(
     """Send parts side by side: what is ``kept`` of each answer, with the part's length, in the order they arrived.
 
     The digest of a part is known when ``call_of`` is asked for its request. ``advance`` hears how much has arrived.
+    Parts that are ``held`` take three quarters of the budget, the rest is left to what they travel through (libcurl, TLS).
     Raises the first failure, and stops what travels.
     """
     # One more part is being put together while the others travel.
-    room = parts_in_flight(part_size, concurrency=sizes.concurrency, buffer=sizes.buffer - part_size)
+    room = parts_in_flight(part_size, concurrency=sizes.concurrency, buffer=sizes.buffer * 3 // 4 - part_size)
     concurrency = room if held else sizes.concurrency
     flying = 0
     done: list[tuple[K, int]] = []
@@ -143,6 +145,7 @@ def send_parts(
             flying -= 1
             client.check(retried.response, call)
             done.append((kept(part, retried.response), part.length))
+            part.release()
             if advance is not None:
                 advance(part.length)
     return done

@@ -24,6 +24,7 @@ __all__ = [
     "element",
     "escape",
     "is_representable",
+    "looks_whole",
     "parse_records",
 ]
 
@@ -170,6 +171,16 @@ def parse_records(data: bytes, records: Collection[str] = (), *, limit: int = MA
     parser = RecordParser(records, limit=limit)
     parser.feed(data)
     return parser.close()
+
+
+_FIRST_TAG: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<([A-Za-z_][\w.:-]*)[\s>]").match
+_LAST_TAG: Final = re.compile(rb"</([A-Za-z_][\w.:-]*)\s*>\s*\Z").search
+
+
+def looks_whole(data: bytes, *, error: str = "Error") -> bool:
+    """Whether a document ends with the tag that it begins with, and is not called ``error``. It is not read for that."""
+    first, last = _FIRST_TAG(data), _LAST_TAG(data[-256:])
+    return first is not None and last is not None and first[1] == last[1] and first[1] != error.encode()
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from mediagit_storage.settings import export_config
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     JSON,
+    Checksum,
     ConnectionInfo,
     CopyOptions,
     DeleteOptions,
@@ -110,6 +111,10 @@ class Layer(StorageBackend):
         """Forwarded."""
         return self.inner.pending_uploads(prefix)
 
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """Forwarded."""
+        return self.inner.stat_upload(upload)
+
     def abort_upload(self, upload: PendingUpload) -> None:
         """Forwarded."""
         self.inner.abort_upload(upload)
@@ -117,6 +122,10 @@ class Layer(StorageBackend):
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """Forwarded."""
         return self.inner.replace_head(key, head, old_length, if_match=if_match)
+
+    def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:
+        """Forwarded: a layer that changes bytes has none."""
+        return self.inner.content_checksum(key, options)
 
     def check(self) -> Iterable[Finding]:
         """Forwarded."""

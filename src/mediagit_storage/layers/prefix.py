@@ -10,8 +10,9 @@ from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Ope
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.errors import ConfigError, StorageError
 from mediagit_storage.layers.base import Layer, closing_with
-from mediagit_storage.source import Source
+from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import (
+    Checksum,
     CopyOptions,
     DeleteOptions,
     Entry,
@@ -56,6 +57,9 @@ class _PrefixBody(Body):
             self._layer.restore(error, self._key)
             raise
 
+    def region(self) -> FileRegion | None:
+        return self._body.region()
+
     def close(self) -> None:
         self._body.close()
 
@@ -82,6 +86,11 @@ class PrefixLayer(Layer):
     def from_config(cls, inner: StorageBackend, config: PrefixConfig) -> PrefixLayer:
         """What ``layer = "prefix"`` in a profile makes."""
         return cls(inner, config.prefix)
+
+    @property
+    def prefix(self) -> str:
+        """What is put before every key."""
+        return self._prefix
 
     @property
     def capabilities(self) -> Capabilities:
@@ -126,6 +135,10 @@ class PrefixLayer(Layer):
         except StorageError as error:
             self.restore(error, key)
             raise
+
+    def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:
+        """Forwarded under the longer key."""
+        return self.inner.content_checksum(self._prefix + key, options)
 
     def list(self, prefix: str, options: ListOptions) -> Iterator[ObjectInfo]:
         """Forwarded under the longer prefix; keys are shown without it."""
@@ -197,6 +210,15 @@ class PrefixLayer(Layer):
         inner = self.inner.pending_uploads(self._prefix + prefix)
         shown = (replace(upload, key=key) for upload in inner if (key := self._shortened(upload.key)))
         return closing_with(inner, shown)
+
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """Forwarded under the longer key."""
+        try:
+            found = self.inner.stat_upload(replace(upload, key=self._prefix + upload.key))
+        except StorageError as error:
+            self.restore(error, upload.key)
+            raise
+        return replace(found, key=upload.key)
 
     def abort_upload(self, upload: PendingUpload) -> None:
         """Forwarded under the longer key."""

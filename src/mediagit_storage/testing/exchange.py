@@ -130,12 +130,13 @@ def pass_body(request: RequestHead, client: Peer, server: Peer, plan: Plan) -> b
         data = client.read(min(most, _BLOCK))
         if not data:
             raise OverError
-        server.send(data, plan, singly=singly)
+        server.send(_corrupted(data, sent, plan.corrupt_request), plan, singly=singly)
         singly = max(0, singly - len(data))
         sent += len(data)
         tail = (tail + data)[-5:]
     if plan.reset_after_sending is not None:
-        raise OverError(reset=True)
+        # The server has all of it. It is let finish first: an act of unknown time would be no fault of a network.
+        plan.swallow = plan.reset_at_end = True
     return True
 
 
@@ -186,13 +187,21 @@ def _send_body(client: Peer, plan: Plan, pieces: Iterator[bytes]) -> None:
     sent, singly = 0, plan.single_bytes
     for piece in pieces:
         data = piece if plan.cut_answer is None else piece[: plan.cut_answer - sent]
-        client.send(data, plan, singly=singly)
+        client.send(_corrupted(data, sent, plan.corrupt_answer), plan, singly=singly)
         singly = max(0, singly - len(data))
         sent += len(data)
         if plan.cut_answer is not None and sent >= plan.cut_answer:
             raise OverError(reset=plan.reset_at_end)
     if plan.cut_answer is not None:
         raise OverError(reset=plan.reset_at_end)
+
+
+def _corrupted(data: bytes, start: int, place: int | None) -> bytes:
+    """``data``, the first of which is byte ``start`` of the body, with a bit of byte ``place`` turned over."""
+    if place is None or not start <= place < start + len(data):
+        return data
+    at = place - start
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def _answer_body(request: RequestHead, head: bytes, server: Peer) -> tuple[Iterator[bytes], bool]:

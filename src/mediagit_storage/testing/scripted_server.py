@@ -90,7 +90,9 @@ class Conversation:
         if isinstance(self.connection, ssl.SSLSocket) and self.connection.pending():
             return
         deadline = time.monotonic() + _PATIENCE
-        while not select.select([self.connection], [], [], 0.02)[0]:
+        poller = select.poll()
+        poller.register(self.connection, select.POLLIN)
+        while not poller.poll(20):
             if self.server.stopping.is_set() or time.monotonic() > deadline:
                 raise ClientGoneError
 

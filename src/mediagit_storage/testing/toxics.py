@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 __all__ = [
     "Bandwidth",
+    "Corrupt",
     "CutAnswer",
     "Fail",
     "FailAfterwards",
@@ -55,6 +56,9 @@ class Plan:
     reset_at_end: bool = False
     #: Send so many bytes of the answer's body, then close.
     cut_answer: int | None = None
+    #: The place of the byte in the request's body, or in the answer's, of which one bit turns over on the way.
+    corrupt_request: int | None = None
+    corrupt_answer: int | None = None
     #: Rewrite a whole answer.
     alter: Alter | None = None
     #: Seconds between the end of the answer and the close of the connection; None keeps it open.
@@ -117,7 +121,10 @@ class ResetBefore:
 
 @dataclass(frozen=True, slots=True)
 class ResetWhileSending:
-    """The connection is reset when ``count`` bytes of the request's body have reached the server."""
+    """The connection is reset when ``count`` bytes of the request's body have reached the server.
+
+    A request of no more than that is answered, and its answer dropped.
+    """
 
     count: int = 0
 
@@ -137,6 +144,21 @@ class CutAnswer:
         """Cut it."""
         plan.cut_answer = self.count
         plan.reset_at_end = self.reset
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt:
+    """One bit of the byte at ``place`` turns over on the way: of the request's body, or of the ``answer``'s."""
+
+    place: int
+    answer: bool = False
+
+    def apply(self, plan: Plan) -> None:
+        """Turn it over."""
+        if self.answer:
+            plan.corrupt_answer = self.place
+        else:
+            plan.corrupt_request = self.place
 
 
 @dataclass(frozen=True, slots=True)

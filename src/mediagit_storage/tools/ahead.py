@@ -5,10 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
 from typing import Final, Generic, TypeVar
 
-from mediagit_storage.scope import current_scope
+from mediagit_storage.scope import context_inside, current_scope, inner_scope
 
 __all__ = ["LookAhead"]
 
@@ -22,19 +21,20 @@ class LookAhead(Generic[T]):
     """An iterator over the same items in the same order, fetched by a thread of its own.
 
     ``total`` adds up ``size_of`` each item, and is None until the last one was seen. An exception of the source comes
-    where the source raised it. Close it, or use it as a context manager: the thread ends then.
+    where the source raised it; ``ahead`` items may wait. Close it, or use it as a context manager: the thread ends then.
     """
 
-    def __init__(self, items: Iterator[T], size_of: Callable[[T], int]) -> None:
+    def __init__(self, items: Iterator[T], size_of: Callable[[T], int], *, ahead: int = _AHEAD) -> None:
         self._items = items
         self._size_of = size_of
-        self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(_AHEAD)
+        self._inside = inner_scope()
+        self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(ahead)
         self._stopped = threading.Event()
         self._sum = 0
         self._complete = False
         # A daemon, because a source that never answers must not keep a program that was interrupted alive.
         self._thread = threading.Thread(
-            target=copy_context().run, args=(self._fetch,), name="mgs-look-ahead", daemon=True
+            target=context_inside(self._inside).run, args=(self._fetch,), name="mgs-look-ahead", daemon=True
         )
         self._thread.start()
 
@@ -55,8 +55,9 @@ class LookAhead(Generic[T]):
             yield found[0]
 
     def close(self) -> None:
-        """Stop fetching. Idempotent."""
+        """Stop fetching, also in the middle of a request. Idempotent."""
         self._stopped.set()
+        self._inside.cancel()
         while not self._queue.empty():  # let a thread that waits for room see that it is over
             self._queue.get_nowait()
         self._thread.join()
@@ -72,3 +73,8 @@ class LookAhead(Generic[T]):
             self._queue.put(None)
         except BaseException as error:  # noqa: BLE001  # it is raised again where the items are used
             self._queue.put(error)
+        finally:
+            # Here, not when somebody collects it: what it holds open belongs to this thread.
+            close = getattr(self._items, "close", None)
+            if close is not None:
+                close()

@@ -1,7 +1,8 @@
 """Copying and moving many objects, between any two storages or within one.
 
-Small objects travel in batches, large ones as streams in a few threads, so memory stays within `_HELD_BYTES` and a few
-pieces per stream whatever is copied. Every object is as atomic as a put.
+What a storage can copy or rename itself stays there. Of the rest, small objects travel in batches, and large ones in a
+few threads as `large` says, so memory stays within `_HELD_BYTES` and a few parts whatever is copied. Every object is as
+atomic as a put.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from mediagit_storage.attributes import checked_attributes, guess_content_type
-from mediagit_storage.backend import BatchLimits, Content, DeleteOperation, PutOperation, ReadOperation
+from mediagit_storage.backend import BatchLimits, Content, PutOperation, ReadOperation
 from mediagit_storage.batch import Planned, Result, run_batch
 from mediagit_storage.errors import (
     AlreadyExistsError,
@@ -27,13 +27,18 @@ from mediagit_storage.errors import (
     UnauthenticatedError,
     UnsupportedError,
 )
+from mediagit_storage.facets import Relocation
 from mediagit_storage.keys import check_key
 from mediagit_storage.progress import NO_TRANSFER, Progress, ProgressCallback, current_progress, on_progress
 from mediagit_storage.scope import context_inside, inner_scope
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.ahead import LookAhead
-from mediagit_storage.types import Attributes, DeleteOptions, ObjectInfo, PutOptions
+from mediagit_storage.tools.attributes import kept_attributes
+from mediagit_storage.tools.large import Sender
+from mediagit_storage.tools.outcomes import Copied, CopyTask, delete_moved, explained
+from mediagit_storage.tools.shortcuts import Relocating, batch_copying, batch_moving
+from mediagit_storage.types import Attributes, ObjectInfo, PutOptions, ReadOptions
 
 __all__ = ["Copied", "CopyRules", "CopyTask", "copy_objects", "move_objects"]
 
@@ -45,30 +50,13 @@ _SMALL: Final = 1024 * 1024
 _HELD_BYTES: Final = 16 * 1024 * 1024
 #: Objects looked at together; also what one batch may sync together.
 _WINDOW: Final = 1024
-#: Streams at once, and how many more may be waiting for their turn.
+#: Large objects at once, and how many more may be waiting for their turn.
 _STREAMS: Final = 4
 _WAITING: Final = 64
 #: After one of these nothing else would work either.
 _FATAL: Final = (CapacityError, BucketNotFoundError, UnauthenticatedError, CancelledError)
 _NO_ATTRIBUTES: Final = Attributes()
-
-
-class CopyTask(NamedTuple):
-    """One object to copy: its key, the key it gets, and its size where a listing told it."""
-
-    source: str
-    target: str
-    size: int | None = None
-
-
-class Copied(NamedTuple):
-    """What became of a task: ``info`` of the new object, or ``skipped``, or ``error``. ``etag`` is the source's."""
-
-    task: CopyTask
-    info: ObjectInfo | None = None
-    error: Exception | None = None
-    skipped: bool = False
-    etag: str | None = None
+_DESCRIBED: Final = ReadOptions(attributes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +97,7 @@ def move_objects(
     """
     copier = _Copier(source, target, rules or CopyRules(), move=True)
     outcomes = copier.run(tasks)
-    return outcomes if source is target else _deleting(source, outcomes, copier.limits)
-
-
-def _deleting(
-    source: Storage, outcomes: Generator[Copied, None, None], limits: BatchLimits
-) -> Generator[Copied, None, None]:
-    conditional = source.capabilities.delete_if_match
-    with closing(outcomes):
-        while chunk := list(islice(outcomes, 256)):
-            yield from (each for each in chunk if each.info is None)
-            done = [each for each in chunk if each.info is not None]
-            plans = (Planned(each.task.source, _deletion(each, conditional=conditional), NO_TRANSFER) for each in done)
-            for copied, result in zip(done, run_batch(source.backend, plans, limits), strict=True):
-                error = _explained(result.error, "delete", copied.task.source, source)
-                yield copied if error is None else copied._replace(info=None, error=error)
-
-
-def _deletion(copied: Copied, *, conditional: bool) -> DeleteOperation:
-    return DeleteOperation(copied.task.source, DeleteOptions(if_match=copied.etag if conditional else None))
+    return delete_moved(source, target, outcomes, copier.limits) if copier.leaves_sources else outcomes
 
 
 class _Report:
@@ -167,11 +137,30 @@ class _Copier:
         self._rules = rules
         self._report = _Report("move" if move else "copy", None, lambda: None)
         self._move = move
-        self._kept = target.capabilities.attributes
         self._inside = source is target
         self.limits = BatchLimits(rules.concurrency, _HELD_BYTES)
+        self._relocating = self._quick_way()
+        self._sender = Sender(source, target)
         if not rules.overwrite and not target.capabilities.if_absent:
             raise UnsupportedError("this storage has no create-only writes: existing objects cannot be spared")
+
+    @property
+    def leaves_sources(self) -> bool:
+        """Whether a move is a copy, after which the source is to be deleted."""
+        return not self._inside or (self._relocating is not None and not self.target_renames)
+
+    @property
+    def target_renames(self) -> bool:
+        """Whether objects only get another name."""
+        return self._inside and self._target.capabilities.server_rename
+
+    def _quick_way(self) -> Relocating | None:
+        """What carries out all of it in batches without moving bytes through this machine."""
+        if self._move and self.target_renames:
+            return batch_moving(self._target)
+        if not self._rules.overwrite and not self._target.capabilities.copy_if_absent:
+            return None
+        return batch_copying(self._source, self._target, self.limits)
 
     def run(self, tasks: Iterable[CopyTask]) -> Generator[Copied, None, None]:
         callback = current_progress()
@@ -201,10 +190,12 @@ class _Copier:
         with ThreadPoolExecutor(threads, thread_name_prefix="mgs-copy") as pool:
             running: set[Future[Copied]] = set()
             try:
+                if self._relocating is not None:
+                    yield from self._relocated(tasks, self._relocating)
                 while window := list(islice(tasks, _WINDOW)):
                     small: list[CopyTask] = []
                     for task in window:
-                        if not self._inside and task.size is not None and task.size <= _SMALL:
+                        if self._travels_with_others(task):
                             small.append(task)
                         else:
                             running.add(pool.submit(context_inside(inside).run, self._one, task))
@@ -219,34 +210,71 @@ class _Copier:
                 inside.cancel()
                 pool.shutdown(wait=True, cancel_futures=True)
 
+    def _travels_with_others(self, task: CopyTask) -> bool:
+        """Whether an object is read whole and stored in a batch."""
+        if task.size is None or task.size > _SMALL or (self._inside and self._move):
+            return False
+        # Of a storage far away the bytes stay there; on this machine a batch shares what a copy alone pays for.
+        return not (self._inside and self._target.capabilities.parallel_reads)
+
+    # ---- without moving bytes, in batches
+
+    def _relocated(self, tasks: Iterator[CopyTask], relocating: Relocating) -> Iterator[Copied]:
+        running: dict[int, tuple[Relocation, CopyTask]] = {}
+        refused: list[Copied] = []
+
+        def operations() -> Iterator[Relocation]:
+            for task in tasks:
+                try:
+                    check_key(task.target)
+                except StorageError as error:
+                    refused.append(Copied(task, error=explained(error, "put", task.target, self._target)))
+                    continue
+                operation = Relocation(task.source, task.target, not self._rules.overwrite)
+                running[id(operation)] = operation, task
+                yield operation
+
+        with closing(_closable(relocating(operations()))) as results:
+            for operation, info, error, etag in results:
+                _, task = running.pop(id(operation))
+                if error is None:
+                    self._report.advance(task.size or 0)
+                what = "rename" if self._move else "copy"
+                yield Copied(task, info, explained(error, what, task.source, self._source), etag=etag)
+                yield from refused
+                refused.clear()
+        yield from refused
+
     # ---- small objects, in batches
 
     def _batch(self, tasks: list[CopyTask]) -> Iterator[Copied]:
         if not tasks:
             return
         waiting: deque[tuple[CopyTask, str | None]] = deque()
-        reads = run_batch(
-            self._source.backend,
-            (Planned(task.source, ReadOperation(task.source), NO_TRANSFER) for task in tasks),
-            self.limits,
-        )
+        plans = (Planned(task.source, ReadOperation(task.source, _DESCRIBED), NO_TRANSFER) for task in tasks)
+        reads = _closable(run_batch(self._source.backend, plans, self.limits))
 
         def puts() -> Iterator[Planned]:
             for task, read in zip(tasks, reads, strict=True):
                 waiting.append((task, read.value.info.etag if isinstance(read.value, Content) else None))
                 yield self._planned(task, read)
 
-        for result in run_batch(self._target.backend, puts(), self.limits):
-            task, etag = waiting.popleft()
-            if result.error is not None:
-                yield Copied(task, error=_explained(result.error, "put", task.target, self._target))
-                continue
-            self._report.advance(task.size or 0)
-            yield Copied(task, result.value if isinstance(result.value, ObjectInfo) else None, etag=etag)
+        # Closed here, the writes first: what an exception refers to would stay open as long as that is kept.
+        with (
+            closing(reads),
+            closing(_closable(run_batch(self._target.backend, puts(), self.limits))) as results,
+        ):
+            for result in results:
+                task, etag = waiting.popleft()
+                if result.error is not None:
+                    yield Copied(task, error=explained(result.error, "put", task.target, self._target))
+                    continue
+                self._report.advance(task.size or 0)
+                yield Copied(task, result.value if isinstance(result.value, ObjectInfo) else None, etag=etag)
 
     def _planned(self, task: CopyTask, read: Result) -> Planned:
         if not isinstance(read.value, Content):
-            error = _explained(read.error, "get", task.source, self._source)
+            error = explained(read.error, "get", task.source, self._source)
             return Planned(task.target, error or StorageError("nothing was read"), NO_TRANSFER)
         try:
             check_key(task.target)
@@ -258,77 +286,59 @@ class _Copier:
     # ---- one object in a thread of its own
 
     def _one(self, task: CopyTask) -> Copied:
+        watch = _Inner(self._report)
         try:
-            with on_progress(_unwatched):
-                return self._inner(task) if self._inside else self._stream(task)
+            with on_progress(watch):
+                copied = self._inner(task) if self._inside else self._large(task)
         except Exception as error:  # noqa: BLE001  # every failure belongs to its object
             return Copied(task, error=error)
+        watch.complete(task.size)
+        return copied
 
     def _inner(self, task: CopyTask) -> Copied:
         if_absent = not self._rules.overwrite
-        if self._move:
-            info = self._target.rename(task.source, task.target, if_absent=if_absent)
-        else:
-            info = self._target.copy(task.source, task.target, if_absent=if_absent)
-        self._report.advance(task.size or 0)
-        return Copied(task, info)
+        change = self._target.rename if self._move else self._target.copy
+        return Copied(task, change(task.source, task.target, if_absent=if_absent))
 
-    def _stream(self, task: CopyTask) -> Copied:
+    def _large(self, task: CopyTask) -> Copied:
         check_key(task.target)
-        with self._source.stream(task.source) as body:
-            options = self._options(task, body.info)
-            info = self._target.put(
-                task.target,
-                self._counted(body),
-                attributes=options.attributes,
-                if_absent=options.if_absent,
-                size=body.info.size,
-            )
-        return Copied(task, info, etag=body.info.etag)
-
-    def _counted(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in body:
-            yield piece
-            self._report.advance(len(piece))
+        sent = self._sender.send(task.source, task.target, task.size, lambda info: self._options(task, info))
+        return Copied(task, sent.info, etag=sent.etag)
 
     def _options(self, task: CopyTask, info: ObjectInfo) -> PutOptions:
         found = info.attributes
         if found is None:
             found = self._source.stat(task.source).attributes or _NO_ATTRIBUTES
-        if self._rules.guess_types and found.content_type is None and "content_type" in self._kept:
-            guessed = guess_content_type(task.target)
-            found = found if guessed is None else replace(found, content_type=guessed)
-        missing = found.named() - self._kept
-        if missing and not self._rules.drop_attributes:
-            raise UnsupportedError(
-                f"the target does not keep {', '.join(sorted(missing))}", operation="put", key=task.target
-            )
-        kept = _without(found, missing)
-        return PutOptions(checked_attributes(kept) if kept.named() else None, if_absent=not self._rules.overwrite)
+        kept = kept_attributes(
+            found,
+            task.target,
+            self._target.capabilities.attributes,
+            guess_types=self._rules.guess_types and not self._inside,
+            drop=self._rules.drop_attributes,
+        )
+        return PutOptions(kept, if_absent=not self._rules.overwrite)
 
 
-def _without(attributes: Attributes, names: frozenset[str]) -> Attributes:
-    """The attributes with these fields empty."""
+class _Inner:
+    """The progress of one object as a part of the whole: what it counts is added, whatever it calls itself."""
 
-    def kept(name: str, value: T, empty: T) -> T:
-        return empty if name in names else value
+    def __init__(self, report: _Report) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._counted = 0
 
-    return Attributes(
-        kept("content_type", attributes.content_type, None),
-        kept("cache_control", attributes.cache_control, None),
-        kept("content_encoding", attributes.content_encoding, None),
-        kept("content_disposition", attributes.content_disposition, None),
-        kept("metadata", attributes.metadata, {}),
-        kept("storage_class", attributes.storage_class, None),
-        kept("tags", attributes.tags, {}),
-    )
+    def __call__(self, progress: Progress) -> None:
+        """One step. A transfer that starts again counts from 0 again."""
+        with self._lock:
+            more, self._counted = progress.completed - self._counted, progress.completed
+        if more:
+            self._report.advance(more)
 
-
-def _explained(error: Exception | None, operation: str, key: str, store: Storage) -> Exception | None:
-    if isinstance(error, StorageError):
-        error.with_context(operation=operation, key=key, store=store.description)
-    return error
+    def complete(self, size: int | None) -> None:
+        """It is done: what was not reported by then counts now."""
+        self(Progress("", max(self._counted, size or 0), None))
 
 
-def _unwatched(progress: Progress) -> None:
-    """What is inside of a copy is reported by the copy."""
+def _closable(results: Iterator[T]) -> Generator[T, None, None]:
+    """The same, whatever kind of iterator it is: closing it closes that one, if it can be closed."""
+    yield from results

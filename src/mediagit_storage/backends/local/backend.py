@@ -31,7 +31,9 @@ from mediagit_storage.backends.local.config import Durability, LayoutName, Local
 from mediagit_storage.backends.local.folder import RootFolder
 from mediagit_storage.backends.local.layout import layout_named
 from mediagit_storage.backends.local.listing import Walker, info_of, modified_of
+from mediagit_storage.backends.local.moving import MoveGroups
 from mediagit_storage.backends.local.osfs import SYSTEM, OperatingSystem, shut
+from mediagit_storage.backends.local.parts import LocalPart, open_part
 from mediagit_storage.backends.local.staging import Staged, Staging
 from mediagit_storage.backends.local.translate import ABSENT, NO_XATTR_HERE, translate
 from mediagit_storage.backends.local.tree import Tree
@@ -49,6 +51,7 @@ from mediagit_storage.errors import (
     StorageError,
     UnsupportedError,
 )
+from mediagit_storage.facets import BatchMoving, KeptPart, PositionalWriting, Relocated, Relocation
 from mediagit_storage.keys import sort_key
 from mediagit_storage.ranges import resolve_range
 from mediagit_storage.scope import current_scope
@@ -77,7 +80,7 @@ _List: TypeAlias = list
 _STALE_AFTER: Final = 3600.0
 
 
-class LocalBackend(StorageBackend):
+class LocalBackend(StorageBackend, BatchMoving, PositionalWriting):
     """One folder of the local file system as a storage; safe for any number of threads and processes at once.
 
     A put writes a temporary file on the same file system, syncs it, renames it into place and syncs the folder (see
@@ -253,6 +256,43 @@ class LocalBackend(StorageBackend):
             if error.errno in {ENOENT, ENOTDIR, ELOOP}:
                 self._raise_absent()
             raise translate(error) from error
+
+    def move_batch(self, operations: Iterator[Relocation]) -> Iterator[Relocated]:
+        """Renames that share their syncs, group by group; none is told of before it is durable."""
+        groups = MoveGroups(
+            self._os,
+            self._tree,
+            self._clock,
+            self._publisher,
+            names=self._names_to_move,
+            info=info_of,
+            durable=self._durable,
+        )
+        return groups.run(operations, lambda each: self.rename(each.source, each.target, if_absent=each.if_absent))
+
+    def keep_part(self, key: str, name: str) -> KeptPart | None:
+        """An unfinished file among the temporary ones, listed by `pending_uploads` as long as it is there."""
+        current_scope().check()
+        names = self._split(key)
+
+        def place(staged: Staged, attributes: Attributes | None, if_absent: bool) -> ObjectInfo:  # noqa: FBT001
+            self._writer.set_attributes(staged, attributes)
+            self._writer.unname(staged)
+            found = self._seal(staged, sync=self._durable)
+            self._publish(staged, names, Condition(if_absent))
+            return info_of(key, found)
+
+        try:
+            self._folder.prepare_writing(names)
+            staged = open_part(self._staging, name)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise translate(error) from error
+        if staged is None:
+            return None
+        self._writer.name(staged, key)
+        return LocalPart(staged, place)
 
     def delete(self, key: str, options: DeleteOptions) -> None:
         """Remove the file and sync its folder, then remove the folders that this left empty."""
@@ -467,6 +507,15 @@ class LocalBackend(StorageBackend):
             return self._split(key)
         except InvalidKeyError:
             self._raise_absent()
+
+    def _names_to_move(self, operation: Relocation) -> tuple[_List[str], _List[str]] | None:
+        """Where a file is and where it goes; None where a move is more than another name."""
+        names = self._split(operation.target)
+        if operation.source == operation.target or self._config.follow_symlinks:
+            return None
+        source = self._names_to_read(operation.source)
+        self._folder.prepare_writing(names)
+        return source, names
 
     def _open_object(self, key: str) -> tuple[int, _os.stat_result]:
         """The open file of an object and its status; `NotFoundError` for whatever is no plain file."""

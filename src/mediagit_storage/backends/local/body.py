@@ -11,7 +11,7 @@ from mediagit_storage.backends.local.translate import translate
 from mediagit_storage.errors import StorageError, TruncatedError
 from mediagit_storage.ranges import Span
 from mediagit_storage.scope import current_scope
-from mediagit_storage.source import CHUNK
+from mediagit_storage.source import CHUNK, FileRegion
 from mediagit_storage.types import ObjectInfo
 
 __all__ = ["LocalBody", "read_span"]
@@ -45,6 +45,10 @@ class LocalBody(Body):
             self._position += len(piece)
             yield piece
         self.close()
+
+    def region(self) -> FileRegion | None:
+        """The part of the open file; None once it is closed."""
+        return FileRegion(self._descriptor, self.start, self.length) if self._close.alive else None
 
     def close(self) -> None:
         """Close the file."""

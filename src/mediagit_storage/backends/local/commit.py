@@ -11,9 +11,9 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
 
 from mediagit_storage.backends.local.osfs import OperatingSystem, shut
 from mediagit_storage.backends.local.staging import Staged
@@ -31,7 +31,9 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.scope import current_scope
 
-__all__ = ["UNCONDITIONAL", "Condition", "Publisher", "etag_of"]
+__all__ = ["UNCONDITIONAL", "Condition", "Moved", "Publisher", "etag_of"]
+
+T = TypeVar("T")
 
 _RACES: Final = 64
 _LOCK_LIMIT: Final = 60.0
@@ -48,6 +50,13 @@ class Condition(NamedTuple):
 
 
 UNCONDITIONAL: Final = Condition()
+
+
+class Moved(NamedTuple):
+    """A file that has its new name, which is not synced yet; ``linked`` says that it still has the old one too."""
+
+    found: os.stat_result
+    linked: bool
 
 
 def etag_of(found: os.stat_result) -> str:
@@ -130,13 +139,69 @@ class Publisher:
         Both folders are locked, in the order of their inodes so that two moves never wait for each other. The
         target's folder is synced before the source's: a crash leaves the object under one name or under both.
         """
+
+        def step(old_parent: int, new_parent: int) -> os.stat_result:
+            with self._both_locked(old_parent, new_parent) as different:
+                found = self._give_name(old_parent, source[-1], new_parent, target[-1], if_absent=if_absent)
+            self._sync(new_parent)
+            if different:
+                self._sync(old_parent)
+            return found
+
+        found = self._between(source, target, step)
+        if len(source) > 1:
+            self._tree.remove_empty_parents(source[:-1])
+        return found
+
+    def move_unsynced(self, source: Sequence[str], target: Sequence[str], *, if_absent: bool) -> Moved | None:
+        """Like `move` without its syncs: whoever calls syncs both names, then calls `remove_moved` for one that is
+        linked, and only then removes folders that became empty.
+
+        None, with nothing done, where more than the new name would change: those have to be moved by themselves.
+        """
+
+        def step(old_parent: int, new_parent: int) -> Moved | None:
+            with self._both_locked(old_parent, new_parent):
+                found = self._regular(old_parent, source[-1])
+                there = self._look(new_parent, target[-1], follow=False)
+                if there is not None and not stat.S_ISREG(there.st_mode):
+                    return None
+                if there is not None and os.path.samestat(there, found):
+                    return None
+                if if_absent:
+                    self._link(old_parent, source[-1], new_parent, target[-1])
+                else:
+                    self._os.rename(source[-1], target[-1], src_dir_fd=old_parent, dst_dir_fd=new_parent)
+                return Moved(found, if_absent)
+
+        return self._between(source, target, step)
+
+    def remove_moved(self, source: Sequence[str], found: os.stat_result) -> None:
+        """Take the old name from a file that has a new, synced one; nothing where the name is another file's by now."""
+        try:
+            parent = self._tree.open_folder(source[:-1])
+        except FileNotFoundError:
+            return
+        try:
+            locked = self._lock(parent, needed=False)
+            try:
+                there = self._look(parent, source[-1], follow=False)
+                if there is not None and os.path.samestat(there, found):
+                    self._os.unlink(source[-1], dir_fd=parent)
+            finally:
+                self._unlock(parent, locked=locked)
+        finally:
+            shut(self._os, parent)
+
+    def _between(self, source: Sequence[str], target: Sequence[str], step: Callable[[int, int], T]) -> T:
+        """What ``step`` gives for the open folders of both names; the target's is made, and synced, if missing."""
         for _ in range(_RACES):
             old_parent = self._tree.open_folder(source[:-1])
             try:
                 self._regular(old_parent, source[-1])
                 new_parent = self._tree.make_folder(target[:-1], durable=self._durable)
                 try:
-                    found = self._move_between(old_parent, source[-1], new_parent, target[-1], if_absent=if_absent)
+                    return step(old_parent, new_parent)
                 finally:
                     shut(self._os, new_parent)
             except NotFoundError:
@@ -146,31 +211,21 @@ class Publisher:
                 continue
             finally:
                 shut(self._os, old_parent)
-            if len(source) > 1:
-                self._tree.remove_empty_parents(source[:-1])
-            return found
         raise UnavailableError("the target's folder keeps being removed while it is written to; try again")
 
-    def _move_between(
-        self, old_parent: int, old_name: str, new_parent: int, new_name: str, *, if_absent: bool
-    ) -> os.stat_result:
-        old_id, new_id = self._identity(old_parent), self._identity(new_parent)
-        folders = [old_parent, new_parent] if old_id < new_id else [new_parent, old_parent]
-        if old_id == new_id:
-            del folders[1]
+    @contextmanager
+    def _both_locked(self, one: int, other: int) -> Iterator[bool]:
+        """Locks on both folders while the block runs, taken in the order of their inodes; true where they are two."""
+        folders = sorted({self._identity(one): one, self._identity(other): other}.items())
         locked: list[int] = []
         try:
-            for folder in folders:
+            for _, folder in folders:
                 if self._lock(folder, needed=False):
-                    locked.append(folder)  # noqa: PERF401  # those taken before one fails have to be in it
-            found = self._give_name(old_parent, old_name, new_parent, new_name, if_absent=if_absent)
+                    locked.append(folder)  # those taken before one fails have to be in it
+            yield len(folders) > 1
         finally:
             for folder in locked:
                 self._unlock(folder, locked=True)
-        self._sync(new_parent)
-        if len(folders) > 1:
-            self._sync(old_parent)
-        return found
 
     def _give_name(
         self, old_parent: int, old_name: str, new_parent: int, new_name: str, *, if_absent: bool

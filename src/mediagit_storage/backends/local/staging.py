@@ -34,6 +34,10 @@ _LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: The names that `Staging.create` gives; anything else in the folder is none of ours.
 _NAME: Final = re.compile(r"[0-9a-f]{16}-[^/]*")
 _FREE: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+#: What the name of a file ends with that another run may go on with, and how much longer it stays, in nanoseconds.
+_KEPT: Final = "-kept"
+_KEPT_NS: Final = 7 * 24 * 3600 * 10**9
+_KEEP: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Leftover(NamedTuple):
@@ -133,6 +137,36 @@ class Staging:
             return staged
         raise UnavailableError("the storage's private folder keeps being removed; try again")
 
+    def keep(self, name: str) -> Staged | None:
+        """The locked file that is found again by ``name`` (16 hexadecimal digits), made if missing; None if in use."""
+        for _ in range(_RACES):
+            try:
+                folder = self._folder or self._open()
+                descriptor = self._os.open(name + _KEPT, _KEEP, self._file_mode, dir_fd=folder.descriptor)
+            except NotFoundError:
+                raise
+            except FileNotFoundError:
+                self.reopen()
+                continue
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:
+                    return None  # something else has this name
+                raise
+            staged = Staged(self._os, folder, name + _KEPT, descriptor)
+            try:
+                self._os.flock(descriptor, _FREE)
+                there = self._os.stat(name + _KEPT, dir_fd=folder.descriptor, follow_symlinks=False)
+                if os.path.samestat(there, self._os.fstat(descriptor)):
+                    return staged
+                staged.close()
+            except FileNotFoundError:
+                staged.close()  # somebody completed or removed it before we had the lock: a new one is made
+            except OSError:
+                # In use; or a file system without locks, where nobody could tell whether it is.
+                staged.close()
+                return None
+        raise UnavailableError("the storage's private folder keeps being removed; try again")
+
     def reopen(self) -> None:
         """Look for the private folder anew the next time: it was removed, or the root is another one now."""
         self._folder = None
@@ -141,7 +175,8 @@ class Staging:
         """Remove the temporary files last written before then that no process holds; returns how many."""
         removed = 0
         for leftover in self.leftovers():
-            if leftover.modified_ns < before_ns and not leftover.alive:
+            kept_for = _KEPT_NS if leftover.name.endswith(_KEPT) else 0
+            if leftover.modified_ns < before_ns - kept_for and not leftover.alive:
                 with suppress(UnavailableError):
                     removed += self.remove(leftover.name)
         return removed

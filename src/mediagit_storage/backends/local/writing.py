@@ -10,7 +10,7 @@ from typing import Final
 from mediagit_storage.backends.local.attributes import XATTR, XATTR_KEY, encode_attributes
 from mediagit_storage.backends.local.osfs import OperatingSystem
 from mediagit_storage.backends.local.staging import Staged
-from mediagit_storage.backends.local.translate import NO_XATTRS, TOO_LARGE_XATTRS, translate
+from mediagit_storage.backends.local.translate import NO_XATTR_HERE, NO_XATTRS, TOO_LARGE_XATTRS, translate
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import LimitExceededError, StorageError, UnsupportedError
 from mediagit_storage.scope import current_scope
@@ -120,6 +120,18 @@ class Writer:
                     f"the attributes take {len(raw):,} bytes, more than this file system keeps with a file; shorten them"
                 ) from error
             raise translate(error) from error
+
+    def name(self, staged: Staged, key: str) -> None:
+        """Tell whoever lists unfinished uploads what an unfinished file will be, as far as the file system keeps that."""
+        self._name_upload(_open(staged), key)
+
+    def unname(self, staged: Staged) -> None:
+        """Take that from a file that is complete."""
+        try:
+            self._os.removexattr(_open(staged), XATTR_KEY)
+        except OSError as error:
+            if error.errno not in NO_XATTR_HERE:
+                raise translate(error) from error
 
     def seal(self, staged: Staged, *, sync: bool) -> os.stat_result:
         """Stamp, sync and close a written file; nothing may change in it from here on. Raises `OSError`.

@@ -20,6 +20,7 @@ from mediagit_storage.backends.s3.documents import create_bucket
 from mediagit_storage.backends.s3.documents import versioning as versioning_document
 from mediagit_storage.backends.s3.paging import Lister
 from mediagit_storage.backends.s3.reading import Reader
+from mediagit_storage.backends.s3.relocating import BatchCopier
 from mediagit_storage.backends.s3.services import capabilities_of, region_to_name
 from mediagit_storage.backends.s3.shapes import response_query
 from mediagit_storage.backends.s3.translate import read_failure
@@ -28,7 +29,8 @@ from mediagit_storage.backends.s3.writing import Writer
 from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.errors import AlreadyExistsError, ConfigError, UnsupportedError
+from mediagit_storage.errors import AlreadyExistsError, ConfigError, PermissionDeniedError, UnsupportedError
+from mediagit_storage.facets import BatchCopying, Relocated, Relocation
 from mediagit_storage.http.call import Fields
 from mediagit_storage.http.operations import run_operations
 from mediagit_storage.http.retry import Rules
@@ -37,6 +39,7 @@ from mediagit_storage.secrets import SecretValue
 from mediagit_storage.settings import as_secret, config_from_env, export_config
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
+    Checksum,
     ConnectionInfo,
     CopyOptions,
     DeleteOptions,
@@ -53,7 +56,7 @@ from mediagit_storage.types import (
 __all__ = ["S3Backend"]
 
 
-class S3Backend(StorageBackend):
+class S3Backend(StorageBackend, BatchCopying):
     """One bucket of Amazon S3, or of any service that speaks its language (``service``, ``endpoint``).
 
     The credentials are those given, or else what botocore's chain finds (extra ``aws``) when the first request is made.
@@ -120,6 +123,9 @@ class S3Backend(StorageBackend):
             endpoint=endpoint,
             allow_http=config.allow_http,
         )
+        # Only Amazon's own answers may send to another region, and only to Amazon's own hosts.
+        wanders = service.name == "aws" and endpoint is None
+        bucket = config.bucket
         # A server of one's own takes any region.
         self._region = config.region or service.region or "us-east-1"
         encryption = config.server_encryption()
@@ -135,13 +141,14 @@ class S3Backend(StorageBackend):
             signing,
             self._transport,
             known,
-            bucket=config.bucket,
+            bucket=bucket,
+            elsewhere=(lambda region: address_of(service, bucket, region=region)) if wanders else None,
             encryption=encryption,
             requester_pays=config.requester_pays,
         )
         self._reader = Reader(self._client, verify=config.verify_reads)
         written = Written(self._client, self._reader)
-        uploads = Uploads(self._client, written, config.sizes())
+        self._uploads = uploads = Uploads(self._client, written, config.sizes())
         self._writer = Writer(self._client, written, uploads, config.sizes())
         self._deleter = Deleter(self._client, self._reader)
         self._lister = Lister(self._client)
@@ -225,6 +232,20 @@ class S3Backend(StorageBackend):
         """By the server, of the version that was looked at first; part by part above the service's limit."""
         return self._copier.copy(source, target, options)
 
+    def copies_from(self, source: StorageBackend) -> bool:
+        """Whether ``source`` is a bucket of the same service, opened with the same options."""
+        if not isinstance(source, S3Backend) or type(source) is not type(self):
+            return False
+        return replace(source.config, bucket=self._config.bucket) == self._config
+
+    def copy_batch(
+        self, source: StorageBackend, operations: Iterator[Relocation], limits: BatchLimits
+    ) -> Iterator[Relocated]:
+        """By the service, many at once: a look at each object, then its copy."""
+        if not isinstance(source, S3Backend):
+            raise UnsupportedError("only objects of the same service can be copied without moving their bytes here")
+        return BatchCopier(self._client, self._copier, source, source.config.bucket).run(operations, limits)
+
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """An upload whose first part is new and whose others are copied by the server."""
         return self._copier.replace_head(key, head, old_length, if_match)
@@ -262,9 +283,14 @@ class S3Backend(StorageBackend):
         call = client.bucket_call("PUT", (), fields, body)
         try:
             client.expect(call, subject="bucket")
-        except AlreadyExistsError:
-            # Somebody else's is one, too.
-            client.expect(client.bucket_call("HEAD"), subject="bucket")
+        except AlreadyExistsError as error:
+            # Somebody else's is one, too: what can be looked at is taken for ours.
+            try:
+                client.expect(client.bucket_call("HEAD"), subject="bucket")
+            except PermissionDeniedError:
+                raise AlreadyExistsError(
+                    "a bucket of this name exists and is not for these credentials to see; choose another name, or ask its owner"
+                ) from error
         if versioning is not None:
             if not client.service.versions:
                 raise UnsupportedError(f"{client.service.title} keeps no versions")
@@ -274,6 +300,10 @@ class S3Backend(StorageBackend):
     def pending_uploads(self, prefix: str) -> Iterator[PendingUpload]:
         """Uploads in parts that were neither completed nor aborted."""
         return self._lister.uploads(prefix)
+
+    def stat_upload(self, upload: PendingUpload) -> PendingUpload:
+        """What has arrived of one and when, as its parts tell. Raises `NotFoundError` for one that has ended."""
+        return self._uploads.described(upload)
 
     def abort_upload(self, upload: PendingUpload) -> None:
         """Abort one; its space is free at once."""
@@ -285,6 +315,10 @@ class S3Backend(StorageBackend):
             return
         if read_failure(response.status, response.headers, response.body).code == "NoSuchBucket":
             client.check(response, call)
+
+    def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:
+        """One request: what the service keeps of objects that came in one, or with CRC32C in parts."""
+        return self._reader.content_checksum(key, options)
 
     def check(self) -> Iterable[Finding]:
         """Credentials, bucket, region, clocks, versions and conditions, as far as looking tells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from mediagit_storage.backends.s3.addressing import Address
@@ -12,17 +12,21 @@ from mediagit_storage.backends.s3.shapes import Encryption, payer_fields
 from mediagit_storage.backends.s3.translate import Failure, failure_in_success, read_failure, translate
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import IntegrityError, InvalidKeyError, NotFoundError, StorageError
+from mediagit_storage.events import Event, emit
 from mediagit_storage.http.call import Call, Condition, Fields, Query, Subject
 from mediagit_storage.http.client import HttpClient, Signing
 from mediagit_storage.http.encoding import encode_query, parse_http_date
 from mediagit_storage.http.response import Response
-from mediagit_storage.http.retry import Rules
+from mediagit_storage.http.retry import ELSEWHERE, Repair, Rules
 from mediagit_storage.http.sigv4 import UNSIGNED, Credentials, Signer
 from mediagit_storage.http.transport import Transport
+from mediagit_storage.http.xml import looks_whole
 from mediagit_storage.secrets import Secret
 
-__all__ = ["Client", "S3Signing", "code_in_document"]
+__all__ = ["Client", "S3Signing"]
 
+#: Statuses of answers that send somewhere else.
+_MOVED: Final = frozenset({301, 307})
 #: What a 200 without a whole document counts as: the server may have done it, and is asked again.
 _CUT_OFF: Final = "InternalError"
 
@@ -35,7 +39,7 @@ class S3Signing(Signing):
     def __init__(self, provider: CredentialProvider, region: str, host: str, clock: Clock) -> None:
         self.provider = provider
         self.refreshable = provider.refreshable
-        self._region = region
+        self.region = region
         self._host = host
         self._clock = clock
         #: Seconds that the server's clock is ahead.
@@ -75,42 +79,29 @@ class S3Signing(Signing):
         if date is not None:
             self.offset = round(parse_http_date(date).timestamp() - self._clock.now_ns() / 1e9)
 
+    def moved(self, region: str, host: str) -> S3Signing:
+        """The same for another region."""
+        signing = S3Signing(self.provider, region, host, self._clock)
+        signing.offset = self.offset
+        return signing
+
     def _look(self, now: int) -> Signer:
         # Once a second: a chain renews what is about to end.
         credentials = self.provider.current()
         signer = self._signer
         if signer is None or credentials is not self._credentials:
-            signer = Signer(credentials, region=self._region, host=self._host)
+            signer = Signer(credentials, region=self.region, host=self._host)
             self._signer, self._credentials = signer, credentials
         self._looked = now
         return signer
 
 
-def _is_folded(key: str) -> bool:
-    """Whether a server that thinks in folders takes this key for another one."""
-    return "\\" in key or not {"", ".", ".."}.isdisjoint(key.split("/"))
-
-
-def code_of_failure(response: Response) -> str | None:
-    """The vendor's code of a failure; successes of most requests need not be read for one."""
-    if response.status < 400:
-        return None
-    return read_failure(response.status, response.headers, response.body).code or None
-
-
-def code_in_document(response: Response) -> str | None:
-    """The same for requests whose 200 may hide a failure, or be cut off."""
-    if response.status >= 300:
-        return code_of_failure(response)
-    try:
-        failure = failure_in_success(response.status, response.headers, response.body)
-    except IntegrityError:
-        return _CUT_OFF
-    return None if failure is None else failure.code or _CUT_OFF
-
-
 class Client(HttpClient):
-    """One bucket of one service. Thread-safe."""
+    """One bucket of one service. Thread-safe.
+
+    ``elsewhere`` tells where the bucket would be in another region; None where the service has no such places, or the
+    user has named the server: then an answer that names another region is an error.
+    """
 
     def __init__(
         self,
@@ -121,9 +112,11 @@ class Client(HttpClient):
         rules: Rules,
         *,
         bucket: str,
+        elsewhere: Callable[[str], Address] | None = None,
         encryption: Encryption | None = None,
         requester_pays: bool = False,
     ) -> None:
+        self._elsewhere = elsewhere
         super().__init__(address.origin, transport, rules, signing)
         self.address = address
         self.service = service
@@ -138,6 +131,7 @@ class Client(HttpClient):
         #: Whether any answer has shown that the bucket is there.
         self.bucket_seen = False
         self._folds = not service.raw_keys
+        self._slashes = not service.backslashes
 
     # ---- paths
 
@@ -149,13 +143,15 @@ class Client(HttpClient):
 
     def holds(self, key: str) -> bool:
         """Whether the server can hold an object of this key."""
-        return not (self._folds and _is_folded(key))
+        if self._slashes and "\\" in key:
+            return False
+        return not self._folds or {"", ".", ".."}.isdisjoint(key.split("/"))
 
     def holds_under(self, prefix: str) -> bool:
         """Whether the server can hold any object whose key starts so."""
         # What comes after the last "/" may go on to be something else.
         folder, slash, rest = prefix.rpartition("/")
-        return not self._folds or ("\\" not in rest and (not slash or self.holds(f"{folder}/x")))
+        return not (self._slashes and "\\" in rest) and (not slash or self.holds(f"{folder}/x"))
 
     def check_written(self, key: str) -> None:
         """Raise `InvalidKeyError` for a key that would be stored as another one."""
@@ -164,9 +160,55 @@ class Client(HttpClient):
 
     # ---- judging
 
+    def move(self, origin: str, signing: Signing | None) -> None:
+        """Also makes it possible to be sent on, to another region."""
+        super().move(origin, signing)
+        if self._elsewhere is not None:
+            self._repairs[Repair.PLACE] = self._follow
+
     def code_of(self, response: Response) -> str | None:
-        """The code in an error's document."""
-        return code_of_failure(response)
+        """The code in an error's document; successes need not be read for one."""
+        status = response.status
+        if status < 400 and status not in _MOVED:
+            return None
+        failure = read_failure(status, response.headers, response.body)
+        if failure.region is not None and status in _MOVED | {400} and self._is_elsewhere(failure.region, response):
+            return ELSEWHERE
+        return None if status < 400 else failure.code or None
+
+    def code_in_document(self, response: Response) -> str | None:
+        """The same for requests that are answered with a document: their 200 may hide a failure, or be cut off."""
+        if response.status >= 300:
+            return self.code_of(response)
+        if looks_whole(response.body):
+            # What is in it is read by whoever asked for it.
+            return None
+        try:
+            failure = failure_in_success(response.status, response.headers, response.body)
+        except IntegrityError:
+            return _CUT_OFF
+        return None if failure is None else failure.code or _CUT_OFF
+
+    def _is_elsewhere(self, region: str, response: Response) -> bool:
+        if self.signing is not None and self.signing.region != region:
+            return True
+        # Another thread may have found the way while this request was on the old one.
+        there = self.origin if self._elsewhere is None else self._elsewhere(region).origin
+        return not response.request.url.startswith(f"{there}/")
+
+    def _follow(self, response: Response) -> None:
+        """Go to the region that the bucket is said to be in: to the provider's own host there, and to no other."""
+        region = read_failure(response.status, response.headers, response.body).region
+        if region is None or self._elsewhere is None or not self._is_elsewhere(region, response):
+            return
+        address = self._elsewhere(region)
+        if address.origin == self.origin and (self.signing is None or self.signing.region == region):
+            return
+        emit(Event("s3.region", f"the bucket {self.bucket} is in {region}: name it to save a request", None))
+        if self.signing is not None:
+            self.signing = self.signing.moved(region, address.host)
+        self.address = address
+        self.move(address.origin, self.signing)
 
     def check(
         self, response: Response, call: Call, *, subject: Subject = "object", condition: Condition | None = None
@@ -194,11 +236,22 @@ class Client(HttpClient):
     def bucket_call(
         self, method: str, query: Query = (), fields: Fields | None = None, body: bytes | None = None
     ) -> Call:
-        """A call about the bucket itself; ``query`` unencoded."""
+        """A call about the bucket itself; ``query`` unencoded. A GET is answered with a document."""
         return Call(
-            method, self.address.bucket_path, encode_query(query), self.payer if fields is None else fields, body
+            method,
+            self.address.bucket_path,
+            encode_query(query),
+            self.payer if fields is None else fields,
+            body,
+            code_of=self.code_in_document if method == "GET" else None,
         )
 
     def key_call(self, method: str, key: str, query: Query = (), fields: Fields | None = None) -> Call:
-        """A call about one object; ``query`` unencoded."""
-        return Call(method, self.path(key), encode_query(query), self.payer if fields is None else fields)
+        """A call about one object, not for its content; ``query`` unencoded. GET and POST are answered with a document."""
+        return Call(
+            method,
+            self.path(key),
+            encode_query(query),
+            self.payer if fields is None else fields,
+            code_of=self.code_in_document if method in {"GET", "POST"} else None,
+        )

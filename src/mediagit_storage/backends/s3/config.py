@@ -55,6 +55,7 @@ class S3Config(HttpConfig):
     HOST_OPTION: ClassVar[str] = "endpoint"
     #: A service or account out of a URL leads to another provider's host.
     HOST_OPTIONS: ClassVar[tuple[str, ...]] = ("endpoint", "service", "account")
+    CREDENTIAL_OPTIONS: ClassVar[tuple[str, ...]] = ("profile",)
     #: The service where neither it nor a foreign endpoint is named.
     SERVICE: ClassVar[str] = "aws"
 
@@ -100,12 +101,17 @@ class S3Config(HttpConfig):
         """Whether two endpoints are spelled for the same place."""
         return endpoint_url(one) == endpoint_url(other)
 
+    @property
+    def at_amazon(self) -> bool:
+        """Whether no server but Amazon's own is named."""
+        return not self.endpoint or _is_amazon(endpoint_url(self.endpoint))
+
     def known_service(self) -> Service:
         """The service, as the user knows it better."""
         name = self.service
         if name is None:
             name = self.SERVICE
-            if name == "aws" and self.endpoint and not _is_amazon(endpoint_url(self.endpoint)):
+            if name == "aws" and not self.at_amazon:
                 name = "generic"
         return adjusted(
             service_named(name),

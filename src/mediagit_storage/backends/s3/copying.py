@@ -10,7 +10,7 @@ from typing import Final
 
 from mediagit_storage.backends.s3.addressing import copy_source
 from mediagit_storage.backends.s3.answers import parse_copied
-from mediagit_storage.backends.s3.client import Client, code_in_document
+from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.documents import CompletedPart
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import attribute_fields, condition_fields, copy_fields, etag_field
@@ -25,7 +25,7 @@ from mediagit_storage.errors import (
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import MIB, Part, plan_parts
-from mediagit_storage.http.retry import Traits
+from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.source import BytesSource
 from mediagit_storage.types import Attributes, ByteRange, CopyOptions, ObjectInfo, PutOptions, ReadOptions
 
@@ -38,7 +38,7 @@ _PATIENT: Final = 900.0
 
 
 class Copier:
-    """Copies within one bucket."""
+    """Copies into one bucket: out of it, or out of another one that the same credentials open at the same service."""
 
     def __init__(
         self, client: Client, reader: Reader, writer: Writer, uploads: Uploads, written: Written, *, concurrency: int
@@ -54,26 +54,38 @@ class Copier:
         """Copy one object; two requests, and more above the service's limit for one copy."""
         self._client.check_written(target)
         found = self._reader.stat(source, options.version)
-        kept = found.attributes if found.attributes is not None else Attributes()
-        attributes = kept if options.attributes is None else options.attributes
         if source == target:
             if options.if_absent:
                 raise AlreadyExistsError("an object is there already")
             if options.version is None and options.attributes is None:
                 return found
-        if (found.size or 0) > self._client.service.max_copy:
-            return self._in_parts(found, target, attributes, options)
-        # A copy onto itself, and one with a token, has to name all attributes.
-        named = options.attributes is not None or options.if_absent or source == target
-        return self._at_once(found, target, attributes, options, replaced=named)
+        return self.copy_found(found, target, options)
 
-    def _at_once(
-        self, found: ObjectInfo, target: str, attributes: Attributes, options: CopyOptions, *, replaced: bool
+    def copy_found(
+        self, found: ObjectInfo, target: str, options: CopyOptions, *, bucket: str | None = None
     ) -> ObjectInfo:
+        """Copy the object that ``found`` tells of, attributes included, from this bucket or another one."""
+        if self.in_parts(found):
+            return self._in_parts(found, target, options, bucket or self._client.bucket)
+        sent = self.call(found, target, options, bucket=bucket)
+        return self.copied(found, target, options, sent, self._client.send(sent[0]))
+
+    def in_parts(self, found: ObjectInfo) -> bool:
+        """Whether one request is not enough for an object."""
+        return (found.size or 0) > self._client.service.max_copy
+
+    def call(
+        self, found: ObjectInfo, target: str, options: CopyOptions, *, bucket: str | None = None
+    ) -> tuple[Call, str | None]:
+        """The request that copies an object, and the token in it if it is conditional."""
         client = self._client
+        attributes = _attributes(found, options)
+        # A copy onto itself, and one with a token, has to name all attributes.
+        itself = found.key == target and bucket in {None, client.bucket}
+        replaced = options.attributes is not None or options.if_absent or itself
         token = secrets.token_hex(16) if options.if_absent else None
         fields: Fields = [
-            *self._source_fields(found, options, replace=replaced),
+            *self._source_fields(found, options, bucket or client.bucket, replace=replaced),
             *client.writing,
             *condition_fields(if_absent=options.if_absent),
         ]
@@ -83,8 +95,13 @@ class Copier:
             # Not among what is copied.
             fields.append(("x-amz-storage-class", attributes.storage_class))
         traits = Traits(conditional=options.if_absent)
-        call = Call("PUT", client.path(target), "", fields, b"", traits, code_in_document, _PATIENT)
-        retried = client.send(call)
+        return Call("PUT", client.path(target), "", fields, b"", traits, client.code_in_document, _PATIENT), token
+
+    def copied(
+        self, found: ObjectInfo, target: str, options: CopyOptions, sent: tuple[Call, str | None], retried: Retried
+    ) -> ObjectInfo:
+        """What became of it, ``sent`` being what `call` gave. A condition that failed against our own copy is a success."""
+        call, token = sent
         response = retried.response
         if token is not None and retried.maybe_done and response.status in {409, 412}:
             ours = self._written.ours(target, token)
@@ -92,18 +109,18 @@ class Copier:
                 return ours
         if response.status == 412 and not options.if_absent:
             raise ConnectionLostError("the object was overwritten while it was copied; copy it again")
-        client.check(response, call, condition="absent" if options.if_absent else None)
+        self._client.check(response, call, condition="absent" if options.if_absent else None)
         copied = parse_copied(target, response.body, response.headers)
         if copied.etag is None:
             return self._reader.stat(target)
         copied.size = copied.stored_size = found.size
         return copied
 
-    def _source_fields(self, found: ObjectInfo, options: CopyOptions, *, replace: bool) -> Fields:
+    def _source_fields(self, found: ObjectInfo, options: CopyOptions, bucket: str, *, replace: bool) -> Fields:
         client = self._client
         return [
             *copy_fields(
-                copy_source(client.bucket, found.key, options.version),
+                copy_source(bucket, found.key, options.version),
                 replace=replace,
                 if_match=found.etag,
                 tags=client.service.tags,
@@ -113,15 +130,16 @@ class Copier:
 
     # ---- in parts
 
-    def _in_parts(self, found: ObjectInfo, target: str, attributes: Attributes, options: CopyOptions) -> ObjectInfo:
+    def _in_parts(self, found: ObjectInfo, target: str, options: CopyOptions, bucket: str) -> ObjectInfo:
         client = self._client
         limits = client.service.parts
         size = found.size or 0
         plan = plan_parts(size, limits, part_size=min(_COPY_PART, limits.max_part))
         token = secrets.token_hex(16)
-        upload = self._uploads.begin(target, attributes, token, checksums=False)
+        upload = self._uploads.begin(target, _attributes(found, options), token, checksums=False)
         try:
-            parts = self._copy_parts(found, target, upload, plan.parts(), options.version)
+            origin = copy_source(bucket, found.key, options.version)
+            parts = self._copy_parts(found, target, upload, plan.parts(), origin)
             put = PutOptions(if_absent=options.if_absent)
             return self._uploads.complete(target, upload, parts, put, token=token, size=size)
         except BaseException:
@@ -129,11 +147,11 @@ class Copier:
             raise
 
     def _copy_parts(
-        self, found: ObjectInfo, target: str, upload: str, parts: Iterable[Part], version: str | None
+        self, found: ObjectInfo, target: str, upload: str, parts: Iterable[Part], origin: str
     ) -> list[CompletedPart]:
         """Copy ranges of the source into an upload, several at once."""
         client = self._client
-        calls = ((part, self._part_call(found, target, upload, part, version)) for part in parts)
+        calls = ((part, self._part_call(found, target, upload, part, origin)) for part in parts)
         done: list[CompletedPart] = []
         with closing(client.send_calls(calls, concurrency=self._concurrency, buffer_bytes=MIB)) as answers:
             for part, call, retried in answers:
@@ -147,17 +165,19 @@ class Copier:
                 done.append(CompletedPart(part.number, f'"{etag}"'))
         return done
 
-    def _part_call(self, found: ObjectInfo, target: str, upload: str, part: Part, version: str | None) -> Call:
+    def _part_call(self, found: ObjectInfo, target: str, upload: str, part: Part, origin: str) -> Call:
         client = self._client
         fields: Fields = [
-            ("x-amz-copy-source", copy_source(client.bucket, found.key, version)),
+            ("x-amz-copy-source", origin),
             ("x-amz-copy-source-range", f"bytes={part.offset}-{part.offset + part.length - 1}"),
             *([] if found.etag is None else [("x-amz-copy-source-if-match", etag_field(found.etag))]),
             *(client.encryption.source_fields() if client.encryption else []),
             *client.reading,
         ]
         query = encode_query([("partNumber", str(part.number)), ("uploadId", upload)])
-        return Call("PUT", client.path(target), query, fields, b"", code_of=code_in_document, idle_timeout=_PATIENT)
+        return Call(
+            "PUT", client.path(target), query, fields, b"", code_of=client.code_in_document, idle_timeout=_PATIENT
+        )
 
     # ---- another beginning
 
@@ -182,7 +202,8 @@ class Copier:
             beginning = self._uploads.put_part(key, upload, 1, first)
             plan = plan_parts(size - begin, replace(limits, max_parts=limits.max_parts - 1), part_size=_COPY_PART)
             moved = (Part(each.number + 1, begin + each.offset, each.length) for each in plan.parts())
-            parts = [beginning, *self._copy_parts(found, key, upload, moved, None)]
+            origin = copy_source(client.bucket, key, None)
+            parts = [beginning, *self._copy_parts(found, key, upload, moved, origin)]
             total = size - old_length + len(head)
             return self._uploads.complete(key, upload, parts, PutOptions(if_match=if_match), token=token, size=total)
         except BaseException:
@@ -191,3 +212,9 @@ class Copier:
 
     def _rest(self, key: str, offset: int, length: int | None, if_match: str) -> bytes:
         return self._reader.read(key, ReadOptions(ByteRange(offset, length), if_match=if_match)).data
+
+
+def _attributes(found: ObjectInfo, options: CopyOptions) -> Attributes:
+    """The attributes of the copy."""
+    kept = found.attributes if found.attributes is not None else Attributes()
+    return kept if options.attributes is None else options.attributes

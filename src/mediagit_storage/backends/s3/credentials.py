@@ -127,7 +127,10 @@ class ChainProvider(CredentialProvider):
 
 
 def provider_for(config: S3Config) -> CredentialProvider | None:
-    """The provider that a configuration asks for; None for anonymous access. Looks nothing up yet."""
+    """The provider that a configuration asks for; None for anonymous access. Looks nothing up yet.
+
+    What the chain finds by itself goes to Amazon only: a URL may have named any other server.
+    """
     if config.anonymous:
         return None
     if config.access_key_id is not None and config.secret_access_key is not None:
@@ -135,12 +138,13 @@ def provider_for(config: S3Config) -> CredentialProvider | None:
         key_id = resolve_secret(config.access_key_id).reveal()
         credentials = Credentials(key_id, resolve_secret(config.secret_access_key), token)
         return StaticProvider(credentials, "given" if isinstance(config.access_key_id, Secret) else "referenced")
-    if config.SERVICE == "aws" and config.service in {None, "aws"}:
-        profile = config.profile
+    profile = config.profile
+    if config.SERVICE == "aws" and config.service in {None, "aws"} and (profile or config.at_amazon):
         return ChainProvider(lambda: _botocore_credentials(profile))
     raise ConfigError(
         f"a storage of this kind needs credentials: set {config.ENVIRONMENT['access_key_id']} and"
         f" {config.ENVIRONMENT['secret_access_key']}, or give access_key_id and secret_access_key"
+        + (" or the profile they are in" if config.SERVICE == "aws" else "")
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mediagit_storage.backend import Completion, DeleteOperation
 from mediagit_storage.backends.s3.answers import parse_bulk_delete
 from mediagit_storage.backends.s3.checksums import checksum_fields
-from mediagit_storage.backends.s3.client import Client, code_in_document
+from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.documents import bulk_delete
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import condition_fields
@@ -82,7 +82,7 @@ class Deleter:
             hasher.update(body)
             digest = checksum_fields(client.service, Checksum(algorithm, hasher.digest()))
         fields = [*client.payer, *digest, ("content-type", "application/xml")]
-        return Call("POST", client.address.bucket_path, "delete=", fields, body, code_of=code_in_document)
+        return Call("POST", client.address.bucket_path, "delete=", fields, body, code_of=client.code_in_document)
 
     def bulk_done(self, call: Call, group: Sequence[DeleteOperation], retried: Retried) -> Iterator[Completion]:
         """What became of each. A key without an answer is a failure."""

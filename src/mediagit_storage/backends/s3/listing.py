@@ -66,6 +66,7 @@ class UploadedPart(NamedTuple):
     number: int
     size: int
     etag: str
+    modified: datetime | None = None
 
 
 class PartsPage(NamedTuple):
@@ -267,8 +268,10 @@ def parse_versions(data: bytes, *, plus_is_space: bool = True) -> VersionsPage:
         if record.get("IsLatest", "").strip().lower() == "true":
             latest.add(id(info))
         found.append(info)
-    if any(after.key < before.key for before, after in pairwise(found)):
-        # Servers that list the deletion marks behind the versions.
+    if any(
+        after.key < before.key or (after.key == before.key and id(after) in latest) for before, after in pairwise(found)
+    ):
+        # Servers that list the deletion marks behind the versions, or before them.
         newest = sorted(found, key=lambda each: each.modified or _NEVER, reverse=True)
         found = sorted(newest, key=lambda each: (sort_key(each.key), id(each) not in latest))
     folders = _folders(document, decode)
@@ -303,7 +306,12 @@ def parse_parts(data: bytes) -> PartsPage:
     # The second is moto's.
     _check_root(document, "ListPartsResult", "ListPartsResponse")
     parts = [
-        UploadedPart(_number(record, "PartNumber"), _number(record, "Size"), plain_etag(_required(record, "ETag")))
+        UploadedPart(
+            _number(record, "PartNumber"),
+            _number(record, "Size"),
+            plain_etag(_required(record, "ETag")),
+            parse_timestamp(record["LastModified"]) if record.get("LastModified") else None,
+        )
         for _, record in document.records
     ]
     if not _flag(document.fields, "IsTruncated"):

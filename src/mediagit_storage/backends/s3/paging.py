@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias
 
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.listing import (
@@ -19,66 +17,17 @@ from mediagit_storage.backends.s3.listing import (
 from mediagit_storage.backends.s3.shapes import list_query, uploads_query, versions_query
 from mediagit_storage.backends.s3.translate import read_failure
 from mediagit_storage.errors import IntegrityError
-from mediagit_storage.http.call import Call, Query
-from mediagit_storage.http.request import Request
-from mediagit_storage.http.retry import Attempt, Job
-from mediagit_storage.http.retry_batch import JobResult
+from mediagit_storage.http.call import Call
+from mediagit_storage.http.pages import fetched, walked
 from mediagit_storage.http.xml import is_representable
 from mediagit_storage.keys import sort_key
 from mediagit_storage.types import Entry, ListOptions, ObjectInfo, PendingUpload
 
 __all__ = ["Lister"]
 
-P = TypeVar("P")
 
 # Within the class `list` is the method.
 _List: TypeAlias = list
-
-_BUFFER: Final = 64 * 1024 * 1024
-
-
-class _BegunError(Exception):
-    """Comes back through the batch as soon as the request before it is on its way."""
-
-
-def _begun(_attempt: Attempt) -> Request:
-    raise _BegunError
-
-
-class _Ahead:
-    """Requests one after the other, each begun before the one before it is used up."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._queue: deque[Job] = deque()
-        self._call: Call | None = None
-        self._results = client.send_all(self._jobs(), concurrency=2, buffer_bytes=_BUFFER)
-
-    def begin(self, call: Call) -> None:
-        """Let a request travel."""
-        self._call = call
-        self._queue += (self._client.job(call), Job(_begun))
-        result = next(self._results)
-        if not isinstance(result.error, _BegunError):
-            raise result.error or IntegrityError("a listing's request was answered before it was sent")
-
-    def body(self) -> bytes:
-        """The body of the answer to the request that travels."""
-        result: JobResult = next(self._results)
-        call = self._call
-        if result.error is not None or result.retried is None or call is None:
-            raise result.error or IntegrityError("a listing's request has neither an answer nor an error")
-        response = result.retried.response
-        self._client.check(response, call, subject="bucket")
-        return response.body
-
-    def close(self) -> None:
-        """Stop what travels."""
-        self._results.close()
-
-    def _jobs(self) -> Iterator[Job | None]:
-        while True:
-            yield self._queue.popleft() if self._queue else None
 
 
 class Lister:
@@ -105,7 +54,7 @@ class Lister:
                     last = objects[-1].key
                 yield from objects
         else:
-            yield from self._walk(prefix, options.start_after)
+            yield from walked(self._level, prefix, options.start_after)
 
     def list_dir(self, prefix: str, options: ListOptions) -> Iterator[Entry]:
         """One level, folders and objects sorted together."""
@@ -131,67 +80,46 @@ class Lister:
         # Some servers repeat it in their answer as it is, which is no XML then: what comes too early is left out here.
         sent = start_after if start_after is None or is_representable(start_after) else None
 
-        def following(page: ListPage) -> Query | None:
+        call = self._client.bucket_call
+
+        def following(page: ListPage) -> Call | None:
             if page.next_token is None:
                 return None
-            return list_query(prefix, token=page.next_token, one_level=one_level)
+            return call("GET", list_query(prefix, token=page.next_token, one_level=one_level))
 
-        return self._fetched(
-            list_query(prefix, start_after=sent, one_level=one_level),
+        return fetched(
+            self._client,
+            call("GET", list_query(prefix, start_after=sent, one_level=one_level)),
             lambda body: parse_objects(body, plus_is_space=self._plus),
             following,
         )
 
-    def _fetched(
-        self, query: Query, parse: Callable[[bytes], P], following: Callable[[P], Query | None]
-    ) -> Iterator[P]:
-        """The pages; while one is used, the next one is on its way."""
-        with closing(_Ahead(self._client)) as ahead:
-            ahead.begin(self._client.bucket_call("GET", query))
-            while True:
-                page = parse(ahead.body())
-                rest = following(page)
-                if rest is not None:
-                    ahead.begin(self._client.bucket_call("GET", rest))
-                yield page
-                if rest is None:
-                    return
-
     # ---- servers that list out of order
 
-    def _walk(self, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
-        """Folder by folder: what is held is the names of one folder, and of those around it."""
-        levels: _List[Iterator[Entry]] = [iter(self._level(prefix))]
-        while levels:
-            entry = next(levels[-1], None)
-            if entry is None:
-                levels.pop()
-            elif isinstance(entry, ObjectInfo):
-                if start_after is None or entry.key > start_after:
-                    yield entry
-            elif start_after is None or entry.prefix > start_after or start_after.startswith(entry.prefix):
-                levels.append(iter(self._level(entry.prefix)))
-
-    def _level(self, prefix: str) -> _List[Entry]:
+    def _level(self, prefix: str) -> Iterator[Entry]:
         found: dict[str, Entry] = {}
         for page in self._pages(prefix, None, one_level=True):
             # What stands for an empty folder is no object: nobody stored it, and it has no ETag.
             found.update((each.key, each) for each in page.objects if each.etag or not each.key.endswith("/"))
             # A server that answers with the folder that was asked for would be walked for ever.
             found.update((each.prefix, each) for each in page.folders if each.prefix != prefix)
-        return [found[name] for name in sorted(found, key=sort_key) if name.startswith(prefix)]
+        return iter([found[name] for name in sorted(found, key=sort_key) if name.startswith(prefix)])
 
     # ---- versions and uploads
 
     def _versions(self, prefix: str, start_after: str | None) -> Iterator[ObjectInfo]:
-        def following(page: VersionsPage) -> Query | None:
+        call = self._client.bucket_call
+
+        def following(page: VersionsPage) -> Call | None:
             if page.next_key is None:
                 return None
-            return versions_query(prefix, after_key=page.next_key, after_version=page.next_version)
+            return call("GET", versions_query(prefix, after_key=page.next_key, after_version=page.next_version))
 
         ordered = self._client.service.ordered
-        pages = self._fetched(
-            versions_query(prefix, after_key=start_after if ordered and is_representable(start_after or "") else None),
+        sent = start_after if ordered and is_representable(start_after or "") else None
+        pages = fetched(
+            self._client,
+            call("GET", versions_query(prefix, after_key=sent)),
             lambda body: parse_versions(body, plus_is_space=self._plus),
             following,
         )

@@ -15,7 +15,7 @@ from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
 from mediagit_storage.http.reading import ANY_SIZE, HttpReader
 from mediagit_storage.http.response import Response
-from mediagit_storage.types import WHOLE, ByteRange, Checksum, ObjectInfo, ReadOptions
+from mediagit_storage.types import WHOLE, Attributes, ByteRange, Checksum, ObjectInfo, ReadOptions
 
 __all__ = ["Reader"]
 
@@ -53,6 +53,12 @@ class Reader(HttpReader):
     def info(self, key: str, headers: Headers, *, size: int | None = None) -> ObjectInfo:
         """Out of the fields that GET and HEAD share."""
         return parse_info(key, headers, size=size)
+
+    def attributes(self, info: ObjectInfo, headers: Headers) -> Attributes | None:
+        """All but the tags are in the answer itself; how many of those there are is."""
+        if self._client.service.tags and tag_count(headers):
+            return None
+        return parse_attributes(headers).attributes
 
     def checksum(self, headers: Headers) -> Checksum | None:
         """CRC32C or SHA-256 of the whole object; of one that came in parts only where the server has joined them."""

@@ -69,6 +69,8 @@ class Service:
     checksums: frozenset[ChecksumName] = frozenset({"md5"})
     #: Checksums after the body (``aws-chunked`` with a trailer).
     trailing_checksums: bool = False
+    #: Whether the CRC32C of an object that came in parts can be that of all its bytes, not one of the parts' digests.
+    whole_checksums: bool = False
     put_conditions: bool = False
     multipart_conditions: bool = False
     delete_if_match: bool = False
@@ -84,7 +86,10 @@ class Service:
     ordered: bool = True
     #: Whether a listing that says that it encodes keys writes a blank as ``+``.
     plus_is_space: bool = True
+    #: Whether a key is kept as it is where it looks like a path with empty, ``.`` or ``..`` segments.
     raw_keys: bool = True
+    #: Whether a backslash in a key stays one, and is not taken for a slash.
+    backslashes: bool = True
     parts: PartLimits = _S3_PARTS
     #: The largest body of one PutObject, and the largest object that one CopyObject takes.
     max_put: int = _5_GIB
@@ -105,6 +110,7 @@ _AWS: Final = Service(
     names_region=True,
     checksums=frozenset({"crc32c", "sha256", "md5"}),
     trailing_checksums=True,
+    whole_checksums=True,
     put_conditions=True,
     multipart_conditions=True,
     delete_if_match=True,
@@ -216,6 +222,7 @@ _SEAWEEDFS: Final = Service(
     encryption=frozenset({"sse-c"}),
     ordered=False,
     raw_keys=False,
+    backslashes=False,
     sources=(
         # All of it was also tried with 4.48: conditions of every kind, eight writers at once, and wrong checksums.
         "https://github.com/seaweedfs/seaweedfs/pull/7154 (conditional reads and writes)",

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.backends.s3.answers import parse_completed, parse_upload_id
 from mediagit_storage.backends.s3.checksums import checksum_element, checksum_fields, chosen_checksum
-from mediagit_storage.backends.s3.client import Client, code_in_document
+from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.documents import CompletedPart, complete_upload
-from mediagit_storage.backends.s3.listing import parse_parts
+from mediagit_storage.backends.s3.listing import UploadedPart, parse_parts
 from mediagit_storage.backends.s3.shapes import condition_fields
 from mediagit_storage.backends.s3.written import Written, condition_of
-from mediagit_storage.errors import CancelledError, IntegrityError, StorageError, UnavailableError
+from mediagit_storage.errors import CancelledError, IntegrityError, NotFoundError, StorageError, UnavailableError
 from mediagit_storage.hashing import crc32c_at_hand
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.encoding import encode_query
@@ -26,7 +26,7 @@ from mediagit_storage.http.retry import Traits
 from mediagit_storage.http.uploading import FileParts, Parts, send_parts
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import Source
-from mediagit_storage.types import Attributes, Checksum, ObjectInfo, PutOptions, ResumeState
+from mediagit_storage.types import Attributes, Checksum, ObjectInfo, PendingUpload, PutOptions, ResumeState
 
 __all__ = ["Uploads"]
 
@@ -167,12 +167,29 @@ class Uploads:
         return _Resumed(upload, token, same, {each.number: each for each in held})
 
     def _stored_parts(self, key: str, upload: str) -> Iterator[StoredPart]:
-        after: int | None = None
+        return (StoredPart(part.number, part.size, f'"{part.etag}"') for part in self._parts(key, upload))
+
+    def described(self, upload: PendingUpload) -> PendingUpload:
+        """With the bytes that have arrived and when the last of them did; a request for each 1,000 parts.
+
+        Raises `NotFoundError` for one that has ended.
+        """
+        parts = [*self._parts(upload.key, upload.id)]
+        times = [part.modified for part in parts if part.modified is not None]
+        return replace(upload, size=sum(part.size for part in parts), active=max(times, default=None))
+
+    def _parts(self, key: str, upload: str) -> Iterator[UploadedPart]:
+        """The parts that the server holds. Raises `NotFoundError` for an upload that has ended."""
+        client, after = self._client, None
         while True:
             query = [("uploadId", upload), *([] if after is None else [("part-number-marker", str(after))])]
-            page = parse_parts(self._client.expect(self._client.key_call("GET", key, query, self._client.reading)).body)
-            for part in page.parts:
-                yield StoredPart(part.number, part.size, f'"{part.etag}"')
+            call = client.key_call("GET", key, query, client.reading)
+            response = client.send(call).response
+            if response.status == 404 and client.code_of(response) == "NoSuchUpload":
+                raise NotFoundError("the upload was completed or aborted meanwhile")
+            client.check(response, call)
+            page = parse_parts(response.body)
+            yield from page.parts
             after = page.next_number
             if after is None:
                 return
@@ -193,6 +210,9 @@ class Uploads:
         fields = [*self._written.fields(replace(lock, attributes=attributes), token), *client.writing]
         if checksums and self.algorithm != "md5":
             fields.append(("x-amz-checksum-algorithm", self.algorithm.upper()))
+            if self.algorithm == "crc32c" and client.service.whole_checksums:
+                # So that readers can check what they got, however it was cut.
+                fields.append(("x-amz-checksum-type", "FULL_OBJECT"))
         call = client.key_call("POST", key, [("uploads", "")], fields)
         return parse_upload_id(client.expect(call).body)
 
@@ -222,7 +242,7 @@ class Uploads:
             fields,
             complete_upload(parts),
             Traits(conditional=condition is not None),
-            code_in_document,
+            client.code_in_document,
             _PATIENT,
         )
         retried = client.send(call)

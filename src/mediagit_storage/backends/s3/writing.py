@@ -15,7 +15,7 @@ from mediagit_storage.backends.s3.written import Written, condition_of
 from mediagit_storage.errors import IntegrityError, UnsupportedError
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.multipart import Sizes
-from mediagit_storage.http.parts import digester, file_digest
+from mediagit_storage.http.parts import digester, file_digest, view_part
 from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.http.uploading import FileParts, Whole, WholeFile, planned
@@ -26,6 +26,8 @@ __all__ = ["Writer"]
 
 _CONDITIONAL: Final = Traits(conditional=True)
 _PLAIN: Final = PutOptions()
+#: Up to this many bytes of other kinds of memory are copied, so that the engine can take them at once.
+_COPIED: Final = 1024 * 1024
 
 
 class Writer:
@@ -110,9 +112,12 @@ class Writer:
         raise IntegrityError(f"the server answered a put with status {response.status}")
 
     def _put_bytes(self, key: str, data: BytesLike, options: PutOptions) -> ObjectInfo:
-        body = data if isinstance(data, bytes) else bytes(data)
-        sent = self.put_call(key, body, options)
-        return self.stored(key, len(body), sent, options, self._client.send(sent[0]))
+        if isinstance(data, bytes) or len(data) <= _COPIED:
+            sent = self.put_call(key, bytes(data), options)
+        else:
+            part = view_part(1, memoryview(data), self._algorithm)
+            sent = self._put_call(key, part.body(), part.digest().digest, options)
+        return self.stored(key, len(data), sent, options, self._client.send(sent[0]))
 
     def _put_file(self, key: str, source: Source, region: FileRegion, options: PutOptions) -> ObjectInfo:
         size = region.size

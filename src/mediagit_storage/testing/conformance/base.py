@@ -52,6 +52,8 @@ class BackendCase(ABC):
     large: ClassVar[int] = 5_000_000
     #: How many objects the tests of long listings and batches store: more than a page holds.
     many: ClassVar[int] = 1001
+    #: A storage class that the storage takes, other than its usual one.
+    storage_class: ClassVar[str] = "STANDARD_IA"
     #: How often tests of races repeat.
     rounds: ClassVar[int] = 5
     #: The longest time that the storage's clock may differ from this machine's, in seconds.

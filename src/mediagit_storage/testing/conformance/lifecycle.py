@@ -46,8 +46,10 @@ def every_call(store: Storage, source: Unread, folder: str) -> dict[str, Callabl
         "put_many": lambda: list(store.put_many([("k", b"x")])),
         "stat_many": lambda: list(store.stat_many(["k"])),
         "delete_many": lambda: list(store.delete_many(["k"])),
+        "delete_versions": lambda: list(store.delete_versions([("k", "1")])),
         "presign": lambda: store.presign("k"),
         "pending_uploads": lambda: list(store.pending_uploads()),
+        "stat_upload": lambda: store.stat_upload(upload),
         "abort_upload": lambda: store.abort_upload(upload),
         "create": store.create,
         "check": store.check,
@@ -72,6 +74,10 @@ _FREE = {
     "open wb",
     "check",
 }
+
+
+#: The capability that a call needs, where that has another name.
+_NEEDED = {"abort_upload": "pending_uploads", "stat_upload": "pending_uploads", "delete_versions": "versions"}
 
 
 class LifecycleContract(BackendCase):
@@ -115,7 +121,7 @@ class LifecycleContract(BackendCase):
                 if kind is CancelledError:
                     around.cancel()
                 for name, call in every_call(store, source, str(self.folder)).items():
-                    capability = {"abort_upload": "pending_uploads"}.get(name, name)
+                    capability = _NEEDED.get(name, name)
                     if name in _FREE or not getattr(store.capabilities, capability, True):
                         continue
                     with raises(kind, what=name) as caught:

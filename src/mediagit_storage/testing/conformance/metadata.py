@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
+from mediagit_storage.backend import BatchLimits, Content, ReadOperation
 from mediagit_storage.errors import ConfigError, LimitExceededError, UnsupportedError
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import Unread
-from mediagit_storage.types import Attributes
+from mediagit_storage.types import WHOLE, Attributes, ByteRange, ReadOptions
 
 __all__ = ["MetadataContract"]
 
@@ -18,7 +20,6 @@ _ALL = Attributes(
     content_encoding="gzip",
     content_disposition='attachment; filename="a b.txt"',
     metadata={"author": "someone", "x-y_z.1": "two  words", "empty": ""},
-    storage_class="STANDARD_IA",
     tags={"team": "media", "a+b": "c/d"},
 )
 _WEIRD_VALUES = (" leading", "trailing ", "a=b;c,d", "%41", "é", "e\u0301", "日本語", "😀", "x" * 500, '"quoted"', "\\")
@@ -30,11 +31,12 @@ class MetadataContract(BackendCase):
     @covers(82)
     def test_all_attributes_make_the_round_trip(self) -> None:
         """Together and each alone, through put, put_many and a writer."""
-        whole = self.limited(_ALL)
+        everything = replace(_ALL, storage_class=self.storage_class)
+        whole = self.limited(everything)
         self.store.put("k", b"x", attributes=whole)
         assert self.store.stat("k").attributes == whole
         for name in sorted(self.store.capabilities.attributes):
-            alone = Attributes(**{name: getattr(_ALL, name)})
+            alone = Attributes(**{name: getattr(everything, name)})
             self.store.put("k", iter([b"x"]), attributes=alone)
             assert self.store.stat("k").attributes == alone, f"only {name}"
         self.store.put_many([("m", b"x")], attributes=whole).run()
@@ -43,11 +45,30 @@ class MetadataContract(BackendCase):
             file.write(b"x")
         assert self.store.stat("w").attributes == whole
 
+    @covers(82)
+    def test_attributes_come_with_a_read_that_asks_for_them(self) -> None:
+        """Through each way to read, whole and in part, also of an empty object; the same that a look tells."""
+        whole = self.limited(replace(_ALL, storage_class=self.storage_class))
+        for key, data in (("full", b"content"), ("empty", b"")):
+            self.store.put(key, data, attributes=whole)
+            self.store.put(f"plain-{key}", data)
+        for key, expected in (("full", whole), ("empty", whole), ("plain-full", None), ("plain-empty", None)):
+            told = self.store.stat(key).attributes if expected is None else expected
+            for wanted in (WHOLE, ByteRange(suffix=3), ByteRange(length=0)):
+                options = ReadOptions(wanted, attributes=True)
+                assert self.backend.read(key, options).info.attributes == told, f"read {key} {wanted}"
+                with self.backend.stream(key, options) as body:
+                    assert body.info.attributes == told, f"stream {key} {wanted}"
+                if self.backend.capabilities.batch:
+                    (done,) = self.backend.batch(iter([ReadOperation(key, options)]), BatchLimits())
+                    assert isinstance(done.value, Content), done.error
+                    assert done.value.info.attributes == told, f"batch {key} {wanted}"
+
     @covers(82, 44)
     def test_what_cannot_be_kept_is_refused(self) -> None:
         """An attribute that the storage does not keep is an `UnsupportedError` before a byte is read."""
         for name in sorted(set(Attributes.__slots__) - self.store.capabilities.attributes):
-            alone = Attributes(**{name: getattr(_ALL, name)})
+            alone = Attributes(**{name: getattr(replace(_ALL, storage_class=self.storage_class), name)})
             source = Unread()
             for call in (
                 lambda alone=alone, source=source: self.store.put("k", source, attributes=alone),

@@ -6,7 +6,9 @@ import gc
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 from mediagit_storage.errors import AlreadyExistsError, CancelledError, StorageError, StorageTimeoutError
 from mediagit_storage.progress import Progress, on_progress
@@ -14,9 +16,11 @@ from mediagit_storage.scope import scope
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import DeliberateError, failing, long_stream
-from mediagit_storage.types import Attributes, BytesLike
+from mediagit_storage.types import Attributes, BytesLike, PendingUpload
 
 __all__ = ["StreamingContract"]
+
+_UPLOAD: Final = PendingUpload("k", "id", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 class StreamingContract(BackendCase):
@@ -128,6 +132,8 @@ class StreamingContract(BackendCase):
         """While a put runs it may be listed as pending; aborting it makes that put fail and leaves no object."""
         if not self.has("pending_uploads"):
             self.refused("pending_uploads", lambda store, _: store.pending_uploads())
+            self.refused("pending_uploads", lambda store, _: store.stat_upload(_UPLOAD))
+            self.refused("pending_uploads", lambda store, _: store.abort_upload(_UPLOAD))
             self.refusals.append("pending_uploads")
             return
         seen = list[str]()
@@ -137,6 +143,7 @@ class StreamingContract(BackendCase):
             for upload in self.store.pending_uploads("up/"):
                 seen.append(upload.key)
                 assert upload.started.tzinfo is not None
+                self._look_closely(upload)
                 self.store.abort_upload(upload)
                 self.store.abort_upload(upload)
             yield b"the end"
@@ -150,6 +157,15 @@ class StreamingContract(BackendCase):
             aborted = False
         assert seen == (["up/k"] if aborted else []), "a put fails when its upload is aborted, and only then"
         assert [*self.store.pending_uploads()] == []
+
+    def _look_closely(self, upload: PendingUpload) -> None:
+        """What `stat_upload` adds is the size and the time of what has arrived."""
+        found = self.store.stat_upload(upload)
+        assert (found.key, found.id, found.started) == (upload.key, upload.id, upload.started)
+        assert found.size is None or 0 <= found.size <= self.large
+        assert found.active is None or found.active.tzinfo is not None
+        assert upload.id in [each.id for each in self.store.pending_uploads(upload.key)]
+        assert [*self.store.pending_uploads(f"{upload.key}/")] == []
 
     @covers(108, 21)
     def test_memory_stays_bounded(self) -> None:

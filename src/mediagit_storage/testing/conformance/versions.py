@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from mediagit_storage.errors import NotFoundError, PermissionDeniedError
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
-from mediagit_storage.types import Retention
+from mediagit_storage.types import Attributes, Retention
 
 __all__ = ["VersionContract"]
 
@@ -28,6 +28,8 @@ class VersionContract(BackendCase):
         self.refused("versions", lambda store, _: store.list(versions=True))
         self.refused("versions", lambda store, _: store.delete("k", version="1"))
         self.refused("versions", lambda store, _: store.copy("k", "l", version="1"))
+        self.refused("versions", lambda store, _: store.delete_versions([("k", "1")]))
+        self.refused("versions", lambda store, _: store.create(versioning=True))
 
     @covers(8, 11)
     def test_every_version_stays(self) -> None:
@@ -62,6 +64,48 @@ class VersionContract(BackendCase):
         assert self.store.get("k", version=names[1] or "") == b"1"
         self.prepare.delete("k", version=listed[0].version)
         assert self.store.get("k") == b"2", "without its deletion mark the object is back"
+
+    @covers(8, 11)
+    def test_an_old_version_is_brought_back_by_a_copy_onto_its_key(self) -> None:
+        """It becomes the newest, attributes included, over a later version as over a deletion; the others stay."""
+        if not self.has("versions"):
+            return
+        self.prepare.create(versioning=True)
+        attributes = self.limited(Attributes(content_type="text/plain", metadata={"written": "first"}))
+        first = self.prepare.put("k", b"first", attributes=attributes).version
+        second = self.prepare.put("k", b"second").version
+        self.prepare.copy("k", "k", version=first)
+        assert self.store.get("k") == b"first"
+        assert self.store.stat("k").attributes == attributes
+        self.prepare.delete("k")
+        self.assert_absent("k")
+        self.prepare.copy("k", "k", version=second)
+        assert self.store.get("k") == b"second"
+        listed = [*self.store.list("k", versions=True)]
+        assert not listed[0].deleted, "the latest version comes first"
+        assert len(listed) == 5, "the mark of the deletion stays, too"
+        assert [each.version for each in listed if not each.deleted][2:] == [second, first]
+
+    @covers(11, 12)
+    def test_deleting_many_versions(self) -> None:
+        """Those named go for good, deletion marks too, in the order given; every other version of the key stays."""
+        if not self.has("versions"):
+            return
+        self.prepare.create(versioning=True)
+        for key in ("a", "b"):
+            for number in range(3):
+                self.prepare.put(key, str(number).encode())
+        self.prepare.delete("b")
+        versions = {key: [*self.store.list(key, versions=True)] for key in ("a", "b")}
+        chosen = [*versions["a"][1:], versions["b"][0], versions["b"][2]]
+        named = [(each.key, each.version or "") for each in chosen]
+        outcomes = [*self.prepare.delete_versions(named)]
+        assert [(each.key, each.error) for each in outcomes] == [(key, None) for key, _ in named]
+        left = [(each.key, each.version) for each in self.store.list(versions=True)]
+        kept = (versions["a"][0], versions["b"][1], versions["b"][3])
+        assert left == [(each.key, each.version) for each in kept]
+        assert self.store.get("a") == b"2"
+        assert self.store.get("b") == b"2", "without its deletion mark the object is back"
 
     @covers(11)
     def test_switching_versions_off_loses_nothing(self) -> None:

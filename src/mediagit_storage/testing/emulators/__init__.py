@@ -1,4 +1,4 @@
-"""Real servers for tests and for people, without Docker: installed from PyPI, started on free ports, always ended.
+"""Real servers for tests and for people, without Docker: installed, started on free ports, always ended.
 
 ::
 
@@ -14,7 +14,13 @@
 from __future__ import annotations
 
 from mediagit_storage.testing.emulators.existing import running_already
-from mediagit_storage.testing.emulators.installing import InstallError, install, is_installed, why_missing
+from mediagit_storage.testing.emulators.installing import (
+    InstallError,
+    install,
+    is_installed,
+    must_be_there,
+    why_missing,
+)
 from mediagit_storage.testing.emulators.kinds import Running, Server
 from mediagit_storage.testing.emulators.running import EmulatorError, MissingError, running, shared
 from mediagit_storage.testing.emulators.servers import SERVERS
@@ -28,6 +34,7 @@ __all__ = [
     "Server",
     "install",
     "is_installed",
+    "must_be_there",
     "running",
     "running_already",
     "shared",

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from mediagit_storage.testing.emulators.kinds import Running
-from mediagit_storage.testing.emulators.raw_s3 import call
+from mediagit_storage.testing.emulators.kinds import NotReadyError, Running
+from mediagit_storage.testing.emulators.servers import SERVERS
 
 __all__ = ["COMPOSE", "running_already"]
 
@@ -31,11 +31,13 @@ def running_already(name: str, environ: Mapping[str, str] | None = None) -> Runn
     if server is None:
         return None
     try:
-        return server if call(server, "GET", timeout=2).status == 200 else None
-    except (OSError, http.client.HTTPException):
+        SERVERS[name].api.answers(server)
+    except (OSError, http.client.HTTPException, NotReadyError):
         return None
+    return server
 
 
 def _parse(name: str, text: str) -> Running:
     url = urlsplit(text)
-    return Running(name, f"{url.scheme}://{url.hostname}:{url.port}", url.username or "test", url.password or "test")
+    where = f"{url.scheme}://{url.hostname}:{url.port}{url.path.rstrip('/')}"
+    return Running(name, where, url.username or "test", url.password or "test", speaks=SERVERS[name].api.name)

@@ -29,8 +29,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from mediagit_storage.testing.emulators.kinds import Launch, Order, Place, Running, Server, clean_environment
-from mediagit_storage.testing.emulators.servers import SERVERS, NotReadyError
+from mediagit_storage.testing.emulators.kinds import (
+    Launch,
+    NotReadyError,
+    Order,
+    Place,
+    Running,
+    Server,
+    clean_environment,
+)
+from mediagit_storage.testing.emulators.servers import SERVERS
 
 __all__ = ["main"]
 
@@ -151,7 +159,7 @@ def _becomes_ready(server: Server, running: Running, process: subprocess.Popen[b
     deadline = time.monotonic() + server.patience
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            server.ready(running)
+            server.check_ready(running)
         except (OSError, http.client.HTTPException, NotReadyError):
             time.sleep(0.05)
         else:

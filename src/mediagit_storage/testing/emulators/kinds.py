@@ -1,4 +1,4 @@
-"""What a server of the tests is: how it is installed and started, and what tells that it is ready."""
+"""What a server of the tests is: where it comes from, how it is started, and what tells that it is ready."""
 
 from __future__ import annotations
 
@@ -11,9 +11,23 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Protocol
+from urllib.parse import urlsplit
 
-__all__ = ["Launch", "Order", "Place", "Running", "Server", "clean_environment", "free_ports", "new_keys"]
+__all__ = [
+    "Api",
+    "Launch",
+    "NotReadyError",
+    "Order",
+    "Place",
+    "Running",
+    "Server",
+    "Source",
+    "clean_environment",
+    "free_ports",
+    "new_keys",
+]
 
 #: Nothing of this machine's own configuration reaches a server: no credentials, proxies or certificates.
 _UNWANTED: Final = re.compile(
@@ -23,9 +37,17 @@ _UNWANTED: Final = re.compile(
 )
 
 
+class NotReadyError(Exception):
+    """The server answers, and not yet as it should."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers at ``url``, and the keys that it takes. ``pid`` is None for one that others started."""
+    """A server that answers at ``url``, and the keys that it takes. ``pid`` is None for one that others started.
+
+    ``access_key`` and ``secret_key`` are what its API calls so, or the nearest to it: account and key of Azure, user
+    and password of WebDAV; empty where nothing is asked for.
+    """
 
     name: str
     url: str
@@ -35,24 +57,51 @@ class Running:
     pid: int | None = None
     #: What it printed, while it runs; None for one that others started.
     log: str | None = None
+    #: What its clients speak: s3, azure, gcs or webdav.
+    speaks: str = "s3"
 
     @property
     def host(self) -> str:
         """Host and port, as the Host field of a request carries them."""
-        return self.url.partition("://")[2]
+        return urlsplit(self.url).netloc
 
     def environment(self) -> dict[str, str]:
-        """The variables that make every S3 client use this server."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_REGION": self.region,
-            "AWS_ENDPOINT_URL": self.url,
-        }
+        """The variables that make every client of that kind use this server."""
+        return _ENVIRONMENTS[self.speaks](self)
 
     def example(self, command: str) -> str:
         """``command`` as a line for a shell, with that environment before it."""
         return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.environment().items()), command])
+
+
+def _s3_environment(server: Running) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "AWS_REGION": server.region,
+        "AWS_ENDPOINT_URL": server.url,
+    }
+
+
+def _azure_environment(server: Running) -> dict[str, str]:
+    account = server.access_key
+    parts = ("DefaultEndpointsProtocol=http", f"AccountName={account}", f"AccountKey={server.secret_key}")
+    return {"AZURE_STORAGE_CONNECTION_STRING": ";".join([*parts, f"BlobEndpoint={server.url}/{account}", ""])}
+
+
+def _gcs_environment(server: Running) -> dict[str, str]:
+    return {"STORAGE_EMULATOR_HOST": server.url}
+
+
+def _webdav_environment(server: Running) -> dict[str, str]:
+    keys = {"WEBDAV_USERNAME": server.access_key, "WEBDAV_PASSWORD": server.secret_key} if server.access_key else {}
+    return {"WEBDAV_URL": server.url, **keys}
+
+
+#: By what is spoken.
+_ENVIRONMENTS: Final[Mapping[str, Callable[[Running], dict[str, str]]]] = MappingProxyType(
+    {"s3": _s3_environment, "azure": _azure_environment, "gcs": _gcs_environment, "webdav": _webdav_environment}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +112,7 @@ class Place:
     data: Path
 
     def program(self, name: str) -> str:
-        """The path of an installed program."""
+        """The path of a program that was installed for it."""
         return str(self.programs / "bin" / name)
 
 
@@ -78,27 +127,63 @@ class Launch:
     litter: tuple[str, ...] = ()
 
 
+class Source(Protocol):
+    """Where the programs of a server come from; see `mediagit_storage.testing.emulators.sources`."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where they are missing."""
+        ...
+
+    @property
+    def installs(self) -> bool:
+        """Whether `install` can bring them at all: a run of tests that has to be whole may count on it."""
+        ...
+
+    def refusal(self) -> str | None:
+        """Why they can never be here, after the words "SERVER needs"; None when nothing speaks against it."""
+        ...
+
+    def is_there(self, folder: Path) -> bool:
+        """Whether they could be started now. ``folder`` is where `install` puts them."""
+        ...
+
+    def install(self, folder: Path) -> None:
+        """Bring them, into ``folder``, which is made anew. Raises `OSError` and `subprocess.SubprocessError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What the clients of a server speak, and what is done alike with all that speak it."""
+
+    #: As in `Running.speaks`.
+    name: str
+    #: Raises unless the server answers and takes the keys.
+    answers: Callable[[Running], None]
+    #: Makes a place to play in (a bucket, a container, a folder), unless it is there, and tells its URL.
+    playground: Callable[[Running], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A kind of server. ``prepare`` chooses ports and keys and writes its configuration; ``ready`` raises until it is.
-
-    ``pins`` names the packages of its installation; without it the server is a program that ``program`` finds.
-    """
+    """A kind of server. ``prepare`` chooses ports and keys and writes its configuration."""
 
     name: str
     title: str
+    api: Api
+    source: Source
     prepare: Callable[[Place], Launch]
-    ready: Callable[[Running], None]
-    pins: str | None = None
-    program: Callable[[], str | None] | None = None
-    #: The first Python that its packages do not work with.
-    python_below: tuple[int, int] | None = None
+    #: Raises until the server can be used; None when that is as soon as it answers.
+    ready: Callable[[Running], None] | None = None
     #: How long it may take to start on a busy machine, in seconds.
     patience: float = 90.0
     #: How long it may take to end by itself before it is killed, in seconds.
     grace: float = 5.0
-    #: What to do where it is missing.
-    missing: str = "run  make servers"
+
+    def check_ready(self, running: Running) -> None:
+        """Raise `NotReadyError`, `OSError` or `http.client.HTTPException` unless the server can be used."""
+        (self.ready or self.api.answers)(running)
 
 
 @dataclass(frozen=True, slots=True)

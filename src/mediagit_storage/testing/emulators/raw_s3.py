@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 from mediagit_storage.http.encoding import encode_path, encode_query
 from mediagit_storage.http.sigv4 import UNSIGNED, Credentials, Signer
 from mediagit_storage.secrets import Secret
-from mediagit_storage.testing.emulators.kinds import Running
+from mediagit_storage.testing.emulators.kinds import Api, NotReadyError, Running
 
-__all__ = ["Answer", "call"]
+__all__ = ["S3", "Answer", "call", "stores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,28 @@ def call(
         return Answer(response.status, found, response.read())
     finally:
         connection.close()
+
+
+def stores(server: Running) -> None:
+    """Ready when it has taken an object: some list their buckets long before they can store anything."""
+    _expect(call(server, "PUT", "ready-probe", timeout=5), 200, 409)
+    _expect(call(server, "PUT", "ready-probe/object", body=b"ready", timeout=5), 200)
+    _expect(call(server, "DELETE", "ready-probe/object", timeout=5), 204)
+    _expect(call(server, "DELETE", "ready-probe", timeout=5), 204)
+
+
+def _answers(server: Running) -> None:
+    _expect(call(server, "GET", timeout=5), 200)
+
+
+def _playground(server: Running) -> str:
+    _expect(call(server, "PUT", "playground"), 200, 409)
+    return "s3://playground/"
+
+
+def _expect(answer: Answer, *statuses: int) -> None:
+    if answer.status not in statuses:
+        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+
+
+S3: Final = Api("s3", _answers, _playground)

@@ -1,34 +1,21 @@
-"""What the test servers are known to do wrong, each with the requests that show it.
-
-A deviation in the tests of a server refers to one of these by name. A test shows that each is still there, so that the
-table shrinks when a server gets better. Not in the table is what a server refuses honestly.
-"""
+"""What servers of S3 are known to do wrong, each with the requests that show it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
-from types import MappingProxyType
 from typing import Final
 
 from mediagit_storage.testing.emulators.kinds import Running
+from mediagit_storage.testing.emulators.known_faults.fault import fault
 from mediagit_storage.testing.emulators.raw_s3 import Answer, call
 
-__all__ = ["KNOWN_FAULTS", "KnownFault"]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFault:
-    """One fault: ``shown`` makes the requests in a bucket of its own and says whether the server is still like that."""
-
-    name: str
-    servers: tuple[str, ...]
-    says: str
-    shown: Callable[[Running, str], bool]
+__all__ = ["S3_FAULTS"]
 
 
 _OTHER_ETAG: Final = f'"{"0" * 32}"'
@@ -122,6 +109,31 @@ def _ignores_copy_condition(server: Running, bucket: str) -> bool:
 def _ignores_checksums(server: Running, bucket: str) -> bool:
     wrong = base64.b64encode(bytes(32)).decode()
     return _put(server, bucket, "k", ("x-amz-checksum-sha256", wrong)).status == 200
+
+
+def _refused_puts_destroy(server: Running, bucket: str) -> bool:
+    """A put with a wrong checksum is refused; then the object that was there is read, and no answer comes."""
+    _put(server, bucket, "k", body=b"old")
+    wrong = base64.b64encode(bytes(32)).decode()
+    if _put(server, bucket, "k", ("x-amz-checksum-sha256", wrong)).status != 400:
+        return False
+    try:
+        return call(server, "GET", f"{bucket}/k", timeout=2).body != b"old"
+    except TimeoutError:
+        return True
+
+
+def _copies_no_parts(server: Running, bucket: str) -> bool:
+    _put(server, bucket, "a")
+    query = [("partNumber", "1"), ("uploadId", _upload(server, bucket))]
+    answer = call(server, "PUT", f"{bucket}/k", query, [("x-amz-copy-source", f"/{bucket}/a")])
+    return answer.status == 200 and not answer.body
+
+
+def _sends_no_checksums(server: Running, bucket: str) -> bool:
+    """Stored with a CRC32C, and read with the wish to see it."""
+    _put(server, bucket, "k", ("x-amz-checksum-crc32c", "kPWZ4w=="))
+    return "x-amz-checksum-crc32c" not in _get(server, bucket, "k", ("x-amz-checksum-mode", "ENABLED")).headers
 
 
 def _ignores_md5(server: Running, bucket: str) -> bool:
@@ -292,59 +304,90 @@ def _folders_sorted_encoded(server: Running, bucket: str) -> bool:
     return found == [b"%C3%A9/", b"a/"]
 
 
+def _folders_outlive_objects(server: Running, bucket: str) -> bool:
+    _put(server, bucket, "d/k")
+    call(server, "DELETE", f"{bucket}/d/k")
+    return b"<Prefix>d/</Prefix>" in call(server, "GET", bucket, [("list-type", "2"), ("delimiter", "/")]).body
+
+
+def _reads_meet_overwrites(server: Running, bucket: str) -> bool:
+    """Three readers and one writer: where reads can be spoilt, the first overwrites do it."""
+    bodies = [bytes([number]) * (10_000 + 100 * number) for number in range(20)]
+    _put(server, bucket, "k", body=bodies[0])
+    over, spoilt = threading.Event(), threading.Event()
+
+    def look() -> None:
+        while not over.is_set() and not spoilt.is_set():
+            try:
+                answer = _get(server, bucket, "k")
+            except http.client.IncompleteRead:
+                spoilt.set()
+            else:
+                if answer.body not in bodies:
+                    spoilt.set()
+
+    with ThreadPoolExecutor(3) as pool:
+        looking = [pool.submit(look) for _ in range(3)]
+        for number in range(100):
+            if not spoilt.is_set():
+                _put(server, bucket, "k", body=bodies[number % 20])
+        over.set()
+        for each in looking:
+            each.result()
+    return spoilt.is_set()
+
+
 def _times_are_finer_in_lists(server: Running, bucket: str) -> bool:
     _put(server, bucket, "k")
     body = call(server, "GET", bucket, [("list-type", "2")]).body
     return re.search(rb"<LastModified>[^<]*\.(?!000Z)\d+Z<", body) is not None
 
 
-def _deviation(name: str, servers: str, says: str, shown: Callable[[Running, str], bool]) -> KnownFault:
-    return KnownFault(name, tuple(servers.split()), says, shown)
-
-
-_ALL: Final = (
-    _deviation("signatures-unchecked", "moto localstack", "a wrong secret is as good as the right one", _signature_unchecked),
-    _deviation("links-unchecked", "moto", "a link opens long after its end and with any signature", _link_unchecked),
-    _deviation("folds-slashes", "seaweedfs", "`a//b` is stored as `a/b`", _folds_slashes),
-    _deviation("drops-leading-slash", "seaweedfs", "`/lead` is stored as `lead`", _drops_leading_slash),
-    _deviation("empties-folder-objects", "seaweedfs", "the bytes of `folder/` are lost", _empties_folder_objects),
-    _deviation("lists-out-of-order", "seaweedfs", "`a/b/c` is listed before `a b`", _lists_out_of_order),
-    _deviation("drops-empty-metadata", "seaweedfs", "metadata with an empty value are lost", _drops_empty_metadata),
-    _deviation("makes-up-content-types", "seaweedfs rclone", "an object without a content type gets a guessed one", _makes_up_content_type),
-    _deviation("range-status-200", "rclone", "the bytes of a range come with the status of a whole object", _range_as_whole),
-    _deviation("ignores-if-none-match", "rclone", "a create-only put overwrites", _ignores_if_none_match),
-    _deviation("ignores-if-match", "rclone", "a read on condition of another ETag succeeds", _ignores_if_match_on_read),
-    _deviation("ignores-delete-if-match", "rclone localstack", "a delete on condition of another ETag deletes", _ignores_delete_if_match),
-    _deviation("ignores-copy-conditions", "moto rclone localstack", "a create-only copy overwrites", _ignores_copy_condition),
-    _deviation("ignores-checksums", "moto rclone", "a body that is not what its SHA-256 says is stored", _ignores_checksums),
-    _deviation("ignores-md5", "moto", "a body that is not what its Content-MD5 says is stored", _ignores_md5),
-    _deviation("object-shadows-folder", "rclone", "beside an object `a` there is no `a/b`, and the answer is 500", _object_shadows_folder),
-    _deviation("long-segments-fail", "rclone", "names over 255 bytes are answered with 500", _long_segment_fails),
-    _deviation("ignores-locks", "rclone", "an object under legal hold is deleted", _ignores_lock),
-    _deviation("unknown-upload-is-500", "moto", "a part of an unknown upload is answered with 500", _part_of_unknown_upload),
-    _deviation("upload-times-made-up", "moto", "every unfinished upload was begun in 2010", _uploads_times_made_up),
-    _deviation("multipart-ignores-if-match", "moto rclone", "an upload in parts overwrites whatever is there", _multipart_ignores_if_match),
-    _deviation("copies-keep-the-checksum-of-parts", "moto", "a copy of what came in parts has a CRC32C of none of its bytes", _copy_keeps_checksum_of_parts),
-    _deviation("copies-gain-metadata", "rclone", "a copy has an entry `mtime` more", _copy_gains_metadata),
-    _deviation("copy-onto-itself-says-nothing", "rclone", "the answer to it has no ETag", _copy_onto_itself_says_nothing),
-    _deviation("no-uploads-is-an-error", "rclone", "a bucket that never had an upload answers NoSuchUpload", _no_uploads_is_an_error),
-    _deviation("long-suffix-is-refused", "rclone", "the last 100 bytes of a smaller object are an invalid range", _long_suffix_is_refused),
-    _deviation("normalises-names", "rclone", "a composed and a decomposed name are one object", _normalises),
-    _deviation("slash-is-no-prefix", "rclone", "the prefix `/` finds everything", _slash_is_no_prefix),
-    _deviation("folder-deletes-fail", "rclone", "deleting the absent `a` beside `a/b` is answered with 500", _folder_deletes_fail),
-    _deviation("folders-are-objects", "seaweedfs", "beside `a/b` there is an object `a/`", _folder_is_an_object),
-    _deviation("backslash-is-a-slash", "seaweedfs", "the backslash separates folders, which then fold", _backslash_is_a_slash),
-    _deviation("double-slash-fails", "localstack", "the key `//` is answered with 500", _double_slash_fails),
-    _deviation("marks-are-listed-last", "moto", "a delete mark comes after the versions that it hides", _marks_are_listed_last),
-    _deviation("folders-sorted-encoded", "localstack", "folders are listed in the order of their percent-encoded names", _folders_sorted_encoded),
-    _deviation("times-are-finer-in-lists", "rclone", "a listing tells milliseconds, HEAD only seconds", _times_are_finer_in_lists),
-    _deviation("suspending-loses-versions", "moto", "older versions are gone after a delete with versions off", _suspending_loses_versions),
-    _deviation("refuses-odd-keys", "rclone", "`a//b`, `/lead` and `x/../y` are invalid", _refuses_odd_keys),
-    _deviation("start-after-compares-encoded", "localstack", "a listing after `a` has no `é`", _start_after_encoded),
-    _deviation("slash-is-the-bucket", "rclone localstack", "the key `/` is taken for the bucket", _slash_is_the_bucket),
-    _deviation("head-has-no-tag-count", "localstack", "GET tells how many tags there are, HEAD does not", _head_has_no_tag_count),
-    _deviation("loses-line-feeds", "moto", "a key with a line feed cannot be stored", _line_feed_lost),
+S3_FAULTS: Final = (
+    fault("signatures-unchecked", "moto localstack", "a wrong secret is as good as the right one", _signature_unchecked),
+    fault("links-unchecked", "moto", "a link opens long after its end and with any signature", _link_unchecked),
+    fault("folds-slashes", "seaweedfs", "`a//b` is stored as `a/b`", _folds_slashes),
+    fault("drops-leading-slash", "seaweedfs", "`/lead` is stored as `lead`", _drops_leading_slash),
+    fault("empties-folder-objects", "seaweedfs", "the bytes of `folder/` are lost", _empties_folder_objects),
+    fault("lists-out-of-order", "seaweedfs", "`a/b/c` is listed before `a b`", _lists_out_of_order),
+    fault("drops-empty-metadata", "seaweedfs", "metadata with an empty value are lost", _drops_empty_metadata),
+    fault("makes-up-content-types", "seaweedfs rclone", "an object without a content type gets a guessed one", _makes_up_content_type),
+    fault("range-status-200", "rclone", "the bytes of a range come with the status of a whole object", _range_as_whole),
+    fault("ignores-if-none-match", "rclone", "a create-only put overwrites", _ignores_if_none_match),
+    fault("ignores-if-match", "rclone", "a read on condition of another ETag succeeds", _ignores_if_match_on_read),
+    fault("ignores-delete-if-match", "rclone localstack", "a delete on condition of another ETag deletes", _ignores_delete_if_match),
+    fault("ignores-copy-conditions", "moto rclone localstack", "a create-only copy overwrites", _ignores_copy_condition),
+    fault("ignores-checksums", "moto rclone", "a body that is not what its SHA-256 says is stored", _ignores_checksums),
+    fault("refused-puts-destroy", "localstack", "a put that is refused for its checksum takes the old object with it", _refused_puts_destroy),
+    fault("copies-no-parts", "rclone", "a part copied from an object is taken for an empty one", _copies_no_parts),
+    fault("sends-no-checksums", "moto", "a checksum that came with an object is not told to its readers", _sends_no_checksums),
+    fault("ignores-md5", "moto", "a body that is not what its Content-MD5 says is stored", _ignores_md5),
+    fault("object-shadows-folder", "rclone", "beside an object `a` there is no `a/b`, and the answer is 500", _object_shadows_folder),
+    fault("long-segments-fail", "rclone", "names over 255 bytes are answered with 500", _long_segment_fails),
+    fault("ignores-locks", "rclone", "an object under legal hold is deleted", _ignores_lock),
+    fault("unknown-upload-is-500", "moto", "a part of an unknown upload is answered with 500", _part_of_unknown_upload),
+    fault("upload-times-made-up", "moto", "every unfinished upload was begun in 2010", _uploads_times_made_up),
+    fault("multipart-ignores-if-match", "moto rclone", "an upload in parts overwrites whatever is there", _multipart_ignores_if_match),
+    fault("copies-keep-the-checksum-of-parts", "moto", "a copy of what came in parts has a CRC32C of none of its bytes", _copy_keeps_checksum_of_parts),
+    fault("copies-gain-metadata", "rclone", "a copy has an entry `mtime` more", _copy_gains_metadata),
+    fault("copy-onto-itself-says-nothing", "rclone", "the answer to it has no ETag", _copy_onto_itself_says_nothing),
+    fault("no-uploads-is-an-error", "rclone", "a bucket that never had an upload answers NoSuchUpload", _no_uploads_is_an_error),
+    fault("long-suffix-is-refused", "rclone", "the last 100 bytes of a smaller object are an invalid range", _long_suffix_is_refused),
+    fault("normalises-names", "rclone", "a composed and a decomposed name are one object", _normalises),
+    fault("slash-is-no-prefix", "rclone", "the prefix `/` finds everything", _slash_is_no_prefix),
+    fault("folder-deletes-fail", "rclone", "deleting the absent `a` beside `a/b` is answered with 500", _folder_deletes_fail),
+    fault("folders-are-objects", "seaweedfs", "beside `a/b` there is an object `a/`", _folder_is_an_object),
+    fault("folders-outlive-objects", "seaweedfs", "a folder is listed long after its last object went", _folders_outlive_objects),
+    fault("reads-meet-overwrites", "rclone", "a read that meets an overwrite is cut, or has bytes of both", _reads_meet_overwrites),
+    fault("backslash-is-a-slash", "seaweedfs", "the backslash separates folders, which then fold", _backslash_is_a_slash),
+    fault("double-slash-fails", "localstack", "the key `//` is answered with 500", _double_slash_fails),
+    fault("marks-are-listed-last", "moto", "a delete mark comes after the versions that it hides", _marks_are_listed_last),
+    fault("folders-sorted-encoded", "localstack", "folders are listed in the order of their percent-encoded names", _folders_sorted_encoded),
+    fault("times-are-finer-in-lists", "rclone", "a listing tells milliseconds, HEAD only seconds", _times_are_finer_in_lists),
+    fault("suspending-loses-versions", "moto", "older versions are gone after a delete with versions off", _suspending_loses_versions),
+    fault("refuses-odd-keys", "rclone", "`a//b`, `/lead` and `x/../y` are invalid", _refuses_odd_keys),
+    fault("start-after-compares-encoded", "localstack", "a listing after `a` has no `é`", _start_after_encoded),
+    fault("slash-is-the-bucket", "rclone localstack", "the key `/` is taken for the bucket", _slash_is_the_bucket),
+    fault("head-has-no-tag-count", "localstack", "GET tells how many tags there are, HEAD does not", _head_has_no_tag_count),
+    fault("loses-line-feeds", "moto", "a key with a line feed cannot be stored", _line_feed_lost),
 )  # fmt: skip
-
-#: Every known fault by its name.
-KNOWN_FAULTS: Final[Mapping[str, KnownFault]] = MappingProxyType({fault.name: fault for fault in _ALL})

@@ -1,0 +1,124 @@
+"""Many copies that the service makes itself: groups of objects are looked at side by side, then copied as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Final, NamedTuple
+
+from mediagit_storage.backend import BatchLimits, Completion, StatOperation, StorageBackend
+from mediagit_storage.backends.s3.client import Client
+from mediagit_storage.backends.s3.copying import Copier
+from mediagit_storage.errors import AlreadyExistsError, IntegrityError
+from mediagit_storage.facets import Relocated, Relocation
+from mediagit_storage.http.call import Call
+from mediagit_storage.http.retry import Job
+from mediagit_storage.types import CopyOptions, ObjectInfo
+
+__all__ = ["BatchCopier"]
+
+#: How many objects are looked at before they are copied.
+_GROUP: Final = 1024
+
+
+class _Found(NamedTuple):
+    """A source that is there, and where it goes."""
+
+    operation: Relocation
+    info: ObjectInfo
+
+
+class _Sent(NamedTuple):
+    found: _Found
+    options: CopyOptions
+    request: tuple[Call, str | None]
+
+
+class BatchCopier:
+    """Copies objects of ``bucket``, which is opened as ``source``, into the bucket of ``client``."""
+
+    def __init__(self, client: Client, copier: Copier, source: StorageBackend, bucket: str) -> None:
+        self._client = client
+        self._copier = copier
+        self._source = source
+        self._bucket = bucket
+
+    def run(self, operations: Iterator[Relocation], limits: BatchLimits) -> Iterator[Relocated]:
+        """All of it, group by group. Two requests an object; more for those that are copied in parts."""
+        while group := list(islice(operations, _GROUP)):
+            there: list[_Found] = []
+            for found in self._looked_at(group, limits):
+                if isinstance(found, Relocated):
+                    yield found
+                else:
+                    there.append(found)
+            # By themselves: each takes many requests.
+            large = [each for each in there if self._copier.in_parts(each.info)]
+            yield from self._copied([each for each in there if not self._copier.in_parts(each.info)], limits)
+            for each in large:
+                yield self._in_parts(each)
+
+    def _looked_at(self, group: list[Relocation], limits: BatchLimits) -> Iterator[_Found | Relocated]:
+        looks = {id(look): (look, each) for each in group for look in [StatOperation(each.source)]}
+        with closing(_closable(self._source.batch((look for look, _ in looks.values()), limits))) as completions:
+            for look, info, error in completions:
+                _, operation = looks[id(look)]
+                if not isinstance(info, ObjectInfo):
+                    yield Relocated(operation, None, error or IntegrityError("an object was looked at in vain"))
+                elif not self._is_itself(operation):
+                    yield _Found(operation, info)
+                elif operation.if_absent:
+                    yield Relocated(operation, None, AlreadyExistsError("an object is there already"), info.etag)
+                else:
+                    yield Relocated(operation, info, None, info.etag)
+
+    def _is_itself(self, operation: Relocation) -> bool:
+        return operation.source == operation.target and self._bucket == self._client.bucket
+
+    def _copied(self, group: list[_Found], limits: BatchLimits) -> Iterator[Relocated]:
+        flying: dict[int, _Sent] = {}
+        refused: list[Relocated] = []
+
+        def jobs() -> Iterator[Job]:
+            for each in group:
+                options = CopyOptions(if_absent=each.operation.if_absent)
+                try:
+                    self._client.check_written(each.operation.target)
+                    request = self._copier.call(each.info, each.operation.target, options, bucket=self._bucket)
+                except Exception as error:  # noqa: BLE001  # every failure belongs to its object
+                    refused.append(Relocated(each.operation, None, error))
+                    continue
+                job = self._client.job(request[0])
+                flying[id(job)] = _Sent(each, options, request)
+                yield job
+
+        sending = self._client.send_all(jobs(), concurrency=limits.concurrency, buffer_bytes=limits.buffer_bytes)
+        with closing(sending) as results:
+            for result in results:
+                (operation, info), options, request = flying.pop(id(result.job))
+                if result.retried is None:
+                    error = result.error or IntegrityError("a request has neither an answer nor an error")
+                    yield Relocated(operation, None, error)
+                    continue
+                try:
+                    copied = self._copier.copied(info, operation.target, options, request, result.retried)
+                except Exception as failure:  # noqa: BLE001  # every failure belongs to its object
+                    yield Relocated(operation, None, failure)
+                else:
+                    yield Relocated(operation, copied, None, info.etag)
+        yield from refused
+
+    def _in_parts(self, found: _Found) -> Relocated:
+        operation, info = found
+        try:
+            options = CopyOptions(if_absent=operation.if_absent)
+            copied = self._copier.copy_found(info, operation.target, options, bucket=self._bucket)
+        except Exception as error:  # noqa: BLE001  # every failure belongs to its object
+            return Relocated(operation, None, error)
+        return Relocated(operation, copied, None, info.etag)
+
+
+def _closable(completions: Iterator[Completion]) -> Generator[Completion, None, None]:
+    """The same, whatever kind of iterator it is: closing it closes that one, if it can be closed."""
+    yield from completions

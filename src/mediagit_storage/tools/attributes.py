@@ -1,0 +1,50 @@
+"""Which attributes a copy gets: what the source has, as far as the target can keep it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from mediagit_storage.attributes import checked_attributes, guess_content_type
+from mediagit_storage.errors import UnsupportedError
+from mediagit_storage.types import Attributes
+
+__all__ = ["kept_attributes"]
+
+T = TypeVar("T")
+
+
+def kept_attributes(
+    found: Attributes, key: str, keeps: frozenset[str], *, guess_types: bool, drop: bool
+) -> Attributes | None:
+    """The attributes for an object that becomes ``key`` where ``keeps`` are kept; None for none at all.
+
+    What cannot be kept is an `UnsupportedError`, or is dropped on demand.
+    """
+    if guess_types and found.content_type is None and "content_type" in keeps:
+        guessed = guess_content_type(key)
+        found = found if guessed is None else replace(found, content_type=guessed)
+    named = found.named()
+    missing = named - keeps
+    if missing and not drop:
+        raise UnsupportedError(f"the target does not keep {', '.join(sorted(missing))}", operation="put", key=key)
+    if not named - missing:
+        return None
+    return checked_attributes(_without(found, missing) if missing else found)
+
+
+def _without(attributes: Attributes, names: frozenset[str]) -> Attributes:
+    """The attributes with these fields empty."""
+
+    def kept(name: str, value: T, empty: T) -> T:
+        return empty if name in names else value
+
+    return Attributes(
+        kept("content_type", attributes.content_type, None),
+        kept("cache_control", attributes.cache_control, None),
+        kept("content_encoding", attributes.content_encoding, None),
+        kept("content_disposition", attributes.content_disposition, None),
+        kept("metadata", attributes.metadata, {}),
+        kept("storage_class", attributes.storage_class, None),
+        kept("tags", attributes.tags, {}),
+    )
