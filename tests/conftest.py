@@ -98,7 +98,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
 @pytest.fixture
 def outside(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Mapping[str, str]]:
+) -> Mapping[str, str]:
     """The user's own environment and the network, while a test in `ACCOUNTS` runs; others get an error."""
     kept = request.config.stash[OUTSIDE]
     if request.path.parent != ACCOUNTS or not kept:
@@ -109,7 +109,7 @@ def outside(
     for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "kept"))
     monkeypatch.setattr(BORDER, "open", True)
-    yield kept
+    return kept
 
 
 # ---- temporary folders ---------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from mediagit_storage.scope import scope
 
 if TYPE_CHECKING:
     from mediagit_storage.backend import BatchLimits
-    from mediagit_storage.backends.gcs import GCSBackend
     from mediagit_storage.backends.azure import AzureBackend
+    from mediagit_storage.backends.gcs import GCSBackend
     from mediagit_storage.backends.local import LocalBackend
     from mediagit_storage.backends.memory import MemoryBackend
     from mediagit_storage.backends.s3 import B2Backend, MinIOBackend, S3Backend, SpacesBackend
