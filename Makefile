@@ -114,7 +114,7 @@ bench-s3: $(PEERS) ## measure S3 beside its peers against a local nginx, and wri
 	@$(VENV)-bench/bin/python benchmarks/run.py s3 --write
 
 bench-emulators: servers ## MB/s up and down through each server of the tests
-	@$(BIN)/python benchmarks/s3_emulators.py
+	@$(BIN)/python benchmarks/servers.py
 
 $(PEERS): benchmarks/requirements.txt pyproject.toml
 	@echo "setting up $(VENV)-bench"

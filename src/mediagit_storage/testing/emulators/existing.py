@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from mediagit_storage.testing.emulators.kinds import NotReadyError, Running
 from mediagit_storage.testing.emulators.servers import SERVERS
+from mediagit_storage.testing.emulators.servers.azurite import ACCOUNT, KEY
 
 __all__ = ["COMPOSE", "running_already"]
 
@@ -17,16 +18,18 @@ __all__ = ["COMPOSE", "running_already"]
 COMPOSE: Final[Mapping[str, Running]] = {
     "localstack": Running("localstack", "http://127.0.0.1:14566", "test", "test"),
     "minio": Running("minio", "http://127.0.0.1:19000", "mgs-test-user", "mgs-test-password"),
+    "azurite": Running("azurite", "http://127.0.0.1:11000", ACCOUNT, KEY, speaks="azure"),
+    "fake-gcs-server": Running("fake-gcs-server", "http://127.0.0.1:14443", "", "", speaks="gcs"),
 }
 
 
 def running_already(name: str, environ: Mapping[str, str] | None = None) -> Running | None:
     """A server of that kind that answers now and takes the keys; None when there is none.
 
-    ``TEST_SERVER_<NAME>``, such as ``http://KEY:SECRET@127.0.0.1:9000``, names one; otherwise those of
+    ``TEST_SERVER_<NAME>`` (with ``_`` for ``-``), such as ``http://KEY:SECRET@127.0.0.1:9000``, names one; otherwise those of
     docker-compose.yml are looked for. Tests make buckets of their own in it and nothing else.
     """
-    text = (os.environ if environ is None else environ).get(f"TEST_SERVER_{name.upper()}")
+    text = (os.environ if environ is None else environ).get(f"TEST_SERVER_{name.upper().replace('-', '_')}")
     server = _parse(name, text) if text else COMPOSE.get(name)
     if server is None:
         return None

@@ -9,11 +9,11 @@ from mediagit_storage.testing.emulators.kinds import Launch, Place, Running, Ser
 from mediagit_storage.testing.emulators.raw_azure import AZURE
 from mediagit_storage.testing.emulators.sources import Npm
 
-__all__ = ["AZURITE"]
+__all__ = ["ACCOUNT", "AZURITE", "KEY"]
 
 #: The account of every emulator of Azure, with the key that Microsoft publishes for it.
-_ACCOUNT: Final = "devstoreaccount1"
-_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+ACCOUNT: Final = "devstoreaccount1"
+KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 def _prepare(place: Place) -> Launch:
@@ -24,7 +24,7 @@ def _prepare(place: Place) -> Launch:
     command += ["--location", str(store), "--silent", "--disableTelemetry"]
     # Its language may have come with it.
     environment = {"PATH": f"{place.programs / 'bin'}:{os.environ.get('PATH', '')}"}
-    becomes = Running("azurite", f"http://127.0.0.1:{port}", _ACCOUNT, _KEY, speaks="azure")
+    becomes = Running("azurite", f"http://127.0.0.1:{port}", ACCOUNT, KEY, speaks="azure")
     return Launch(tuple(command), becomes, environment)
 
 
