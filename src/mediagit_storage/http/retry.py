@@ -140,7 +140,7 @@ _BROKEN: Final = frozenset(
 #: Answers that say that nothing was done.
 _REFUSED: Final = frozenset({408, 429, 503})
 #: What the server cannot do at all.
-_PERMANENT: Final = frozenset({501, 505, 511})
+_PERMANENT: Final = frozenset({501, 505, 507, 511})
 _SLOW_DOWN: Final = frozenset(
     {"SlowDown", "RequestTimeout", "ServiceUnavailable", "ServerBusy", "Throttling", "ThrottlingException",
      "RequestLimitExceeded", "TooManyRequests", "RequestThrottled", "rateLimitExceeded", "userRateLimitExceeded",
