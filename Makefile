@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup servers emulators demo test test-servers unit test-long lint format types contracts docs-check face bench bench-s3 bench-emulators build clean
+.PHONY: help setup servers emulators demo test test-servers test-account unit test-long lint format types contracts docs-check face bench bench-s3 bench-azure bench-gcs bench-webdav bench-emulators build clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,8 +64,16 @@ test: lint types contracts docs-check servers ## everything that gates a change
 test-servers: servers ## the tests that talk to real servers
 	@$(PYTEST) -n $(JOBS) -m "server and not long" $(ARGS)
 
+matrix: servers ## the suite on every server: write what each one did into TESTING.md
+	@$(BIN)/python scripts/matrix.py --jobs $(JOBS)
+
 unit: $(READY) ## the tests that need no server
 	@$(PYTEST) -n $(JOBS) -m "not long and not server" $(ARGS)
+
+test-account: $(READY) ## the conformance suite on real accounts: MGS_TEST_S3_URL, _AZURE_URL, _GCS_URL, _WEBDAV_URL
+	@test -n "$$MGS_TEST_S3_URL$$MGS_TEST_AZURE_URL$$MGS_TEST_GCS_URL$$MGS_TEST_WEBDAV_URL" || { \
+	    echo "say where: MGS_TEST_S3_URL=s3://bucket/folder make test-account (or _AZURE_URL, _GCS_URL, _WEBDAV_URL)" >&2; exit 2; }
+	@$(PYTEST) -n $(JOBS) tests/accounts $(ARGS)
 
 test-long: servers ## the tests that take minutes, and property tests with new random examples
 	@HYPOTHESIS_PROFILE=nightly $(PYTEST) -n $(JOBS) --timeout 1800 -m "long or hypothesis" $(ARGS)
@@ -112,6 +120,15 @@ bench-s3: $(PEERS) ## measure S3 beside its peers against a local nginx, and wri
 	    "command -v nginx openssl && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" \
 	    nginx-light libnginx-mod-http-lua openssl
 	@$(VENV)-bench/bin/python benchmarks/run.py s3 --write
+
+bench-azure: $(PEERS) servers ## measure Azure beside its peers on Azurite, and write benchmarks/README.md
+	@$(VENV)-bench/bin/python benchmarks/run.py azure --rounds 3 --write
+
+bench-gcs: $(PEERS) servers ## measure Google Cloud Storage beside its peers on fake-gcs-server, and write benchmarks/README.md
+	@$(VENV)-bench/bin/python benchmarks/run.py gcs --rounds 3 --write
+
+bench-webdav: $(PEERS) servers ## measure WebDAV beside webdav4 on rclone's server, and write benchmarks/README.md
+	@$(VENV)-bench/bin/python benchmarks/run.py webdav --rounds 3 --write
 
 bench-emulators: servers ## MB/s up and down through each server of the tests
 	@$(BIN)/python benchmarks/servers.py

@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; ``--write`` puts them into benchmarks/README.md.
 
-python benchmarks/run.py local|s3|gcs|azure [--rounds 5] [--only TEXT] [--write]
+python benchmarks/run.py local|s3|azure|gcs|webdav [--rounds 5] [--only TEXT] [--write]
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ import chart
 import gcs_suite
 import local_suite
 import s3_suite
+import webdav_suite
 from turns import run_turns, table
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-SUITES = {"local": local_suite, "s3": s3_suite, "gcs": gcs_suite, "azure": azure_suite}
+SUITES = {
+    "local": local_suite,
+    "s3": s3_suite,
+    "azure": azure_suite,
+    "gcs": gcs_suite,
+    "webdav": webdav_suite,
+}
 
 
 def main() -> None:

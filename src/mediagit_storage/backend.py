@@ -114,7 +114,7 @@ class Body(ABC):
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReadOperation:
     """Read one object whole or in part; completes with a `Content`."""
 
@@ -122,7 +122,7 @@ class ReadOperation:
     options: ReadOptions = ReadOptions()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PutOperation:
     """Write one object; completes with its `ObjectInfo`."""
 
@@ -131,7 +131,7 @@ class PutOperation:
     options: PutOptions = PutOptions()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StatOperation:
     """Look at one object; completes with its `ObjectInfo`."""
 
@@ -139,7 +139,7 @@ class StatOperation:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class DeleteOperation:
     """Delete one object; completes with None."""
 
@@ -147,6 +147,7 @@ class DeleteOperation:
     options: DeleteOptions = DeleteOptions()
 
 
+#: Treat them as immutable: they are not frozen because that triples the cost of making one.
 Operation = ReadOperation | PutOperation | StatOperation | DeleteOperation
 
 

@@ -105,18 +105,20 @@ class _Feed:
 
     def complete(self, completion: Completion) -> None:
         """Put a completion in its place."""
-        slot = self._slots.pop(id(completion.operation))
-        slot.result = Result(slot.item, completion.value, completion.error)
-        if isinstance(completion.value, Content):
-            self._hold(slot, len(completion.value.data))
+        operation, value, error = completion
+        slot = self._slots.pop(id(operation))
+        slot.result = Result(slot.item, value, error)
+        if isinstance(value, Content):
+            self._hold(slot, len(value.data))
 
-    def ready(self) -> Iterator[Result]:
-        """The results whose turn it is."""
-        while self.order and self.order[0].result is not None:
-            slot = self.order.popleft()
-            self._held -= slot.held
-            if slot.result is not None:
-                yield slot.result
+    def first(self) -> Result | None:
+        """Take out the result whose turn it is, if it is there."""
+        order = self.order
+        if not order or order[0].result is None:
+            return None
+        slot = order.popleft()
+        self._held -= slot.held
+        return slot.result
 
     def _hold(self, slot: _Slot, count: int) -> None:
         slot.held += count
@@ -130,12 +132,14 @@ def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: Batch
         try:
             for completion in completions:
                 feed.complete(completion)
-                yield from feed.ready()
+                while (result := feed.first()) is not None:
+                    yield result
         finally:
             close = getattr(completions, "close", None)
             if close is not None:
                 close()
-        yield from feed.ready()
+        while (result := feed.first()) is not None:
+            yield result
         if feed.order:
             raise StorageError(f"the storage's batch ended without an answer for {len(feed.order):,} items")
 

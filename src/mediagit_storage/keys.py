@@ -36,9 +36,10 @@ def check_key(key: str, rules: KeyRules = "strict") -> None:
     if not key.isprintable() and any(ord(character) in _CONTROL for character in key):
         raise InvalidKeyError("a key must not hold control characters", key=key)
     if key[0] == "/" or key[-1] == "/" or "//" in key or "." in key:
-        for segment in key.split("/"):
-            if segment in _FORBIDDEN_SEGMENTS:
-                raise InvalidKeyError(_segment_message(segment), key=key)
+        segments = key.split("/")
+        if not _FORBIDDEN_SEGMENTS.isdisjoint(segments):
+            forbidden = next(segment for segment in segments if segment in _FORBIDDEN_SEGMENTS)
+            raise InvalidKeyError(_segment_message(forbidden), key=key)
 
 
 def check_readable_key(key: str) -> None:

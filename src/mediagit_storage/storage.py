@@ -17,7 +17,6 @@ from mediagit_storage.backend import (
     Body,
     Content,
     DeleteOperation,
-    Operation,
     PutOperation,
     ReadOperation,
     StatOperation,
@@ -52,6 +51,7 @@ from mediagit_storage.scope import current_scope
 from mediagit_storage.source import IterableSource, Source, SourceData, as_source
 from mediagit_storage.transfer import Durability, LocalFileSource, resume_point
 from mediagit_storage.types import (
+    PLAIN_PUT,
     Attributes,
     ByteRange,
     Checksum,
@@ -77,7 +77,6 @@ __all__ = ["ObjectStream", "Storage"]
 T = TypeVar("T")
 
 _PLAIN_READ: Final = ReadOptions()
-_PLAIN_PUT: Final = PutOptions()
 _NO_RESPONSE: Final[Mapping[str, str]] = MappingProxyType({})
 #: Ranges that lie closer together than this are fetched in one read: a request costs more than the gap.
 _COALESCE_GAP: Final = 64 * 1024
@@ -689,7 +688,7 @@ class Storage:
     def _put(self, key: str, source: Source, options: PutOptions, size: int | None) -> ObjectInfo:
         backend = self._start()
         self._check_written_key(key)
-        if options is not _PLAIN_PUT:
+        if options is not PLAIN_PUT:
             self._refuse_put(options)
         data = source.buffer()
         if data is not None:
@@ -785,10 +784,11 @@ class Storage:
             for result in run_batch(backend, planned, limits):
                 scope.check()
                 (key, done, progress), _, error = result
-                if error is None:
+                if error is None and isinstance(done, PutOperation):
                     error = _unproven(done)
                 if error is None:
-                    progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
+                    if progress is not NO_TRANSFER:
+                        progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
                     yield Outcome(key, value(result), None)
                     continue
                 progress.fail()
@@ -808,7 +808,7 @@ def _put_options(
 ) -> PutOptions:
     plain = attributes is None and if_match is None and checksum is None and retention is None
     if plain and not if_absent and not legal_hold:
-        return _PLAIN_PUT
+        return PLAIN_PUT
     if if_absent and if_match is not None:
         raise ConfigError("if_absent and if_match exclude each other")
     if checksum is not None:
@@ -817,9 +817,9 @@ def _put_options(
     return PutOptions(checked, if_absent, if_match, checksum, retention, legal_hold)
 
 
-def _unproven(operation: Operation | Exception) -> Exception | None:
+def _unproven(operation: PutOperation) -> Exception | None:
     """What is wrong with a put that says that it is done."""
-    if isinstance(operation, PutOperation) and isinstance(operation.source, CheckedSource):
+    if isinstance(operation.source, CheckedSource):
         try:
             operation.source.require_proof()
         except IntegrityError as error:

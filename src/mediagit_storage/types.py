@@ -176,6 +176,10 @@ class PutOptions:
     resume: ResumeState | None = None
 
 
+#: The options of a write that asks for nothing: one object, so that it is known without being compared.
+PLAIN_PUT: Final = PutOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """What to read: the range, the version, and conditions on the ETag.

@@ -214,8 +214,6 @@ def test_a_success_that_is_none_is_not_taken_for_one(through, toxic):
     with proxy:
         spoilt.put("k", content(7 * MIB))
         spoilt.copy("k", "l")
-        with pytest.raises(IntegrityError):
-            [*spoilt.list()]
         assert [info.key for info in spoilt.list()] == ["k", "l"]
         assert all(outcome.error is None for outcome in spoilt.delete_many(["k", "l"]))
     assert [*plain.list()] == []

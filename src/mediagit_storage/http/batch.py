@@ -143,27 +143,29 @@ class Batch:
 
     def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver[Member]) -> None:
         """Begin transfers while there is room and the feed has some."""
-        begun = False
+        begun, members, budget = False, self._members, self._budget
         while (
             not self._exhausted
-            and len(self._members) < self._concurrency
-            and (self._budget.held <= self._budget.limit)
+            and len(members) < self._concurrency
+            and budget.held <= budget.limit
             and (not self._ask_at or self._ready or time.monotonic() >= self._ask_at)
         ):
             item = next(requests, _END)
-            if isinstance(item, _End):
-                self._exhausted = True
-                break
-            if item is None:
+            if isinstance(item, Request):
+                self._ask_at = 0.0
+                begun = self._begin(item, driver) or begun
+            elif item is None:
                 self._ask_at = time.monotonic() + _ASK_AGAIN
                 break
-            self._ask_at = 0.0
-            if isinstance(item, Sent):
+            elif isinstance(item, _End):
+                self._exhausted = True
+                break
+            else:
+                self._ask_at = 0.0
                 self._ready.append(item)
                 break
-            begun = self._begin(item, driver) or begun
         # What came whole while it began is taken at once: there may be nothing left to wait for.
-        if begun and driver.start() < len(self._members):
+        if begun and driver.start() < len(members):
             self._collect(driver)
 
     def _begin(self, request: Request, driver: Driver[Member]) -> bool:

@@ -133,7 +133,7 @@ class HttpClient(ABC):
         self, jobs: Iterator[Job | None], *, concurrency: int, buffer_bytes: int, waker: Waker | None = None
     ) -> Generator[JobResult, None, None]:
         """Many at once, in this thread; results as they come. Closing it aborts what travels."""
-        yield from run_all(
+        return run_all(
             jobs,
             lambda requests: self.transport.send_all(
                 requests,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
+from operator import methodcaller
 from typing import Final
 
 __all__ = ["Headers", "final_head", "head_is_complete", "status_of"]
@@ -78,6 +79,11 @@ class Headers:
         value = raw.get(name.lower())
         return default if value is None else _text(value)
 
+    def pick(self, *names: str) -> list[str | None]:
+        """The values of several fields at once, in this order; ``names`` are in lower case. None where one is missing."""
+        fields = self._parsed()
+        return [None if (value := fields.get(name)) is None else _text(value) for name in names]
+
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
@@ -101,22 +107,33 @@ class Headers:
 
 
 _NAME: Final = re.compile(rb"[!-9;-~]{1,80}")
+#: Heads of more fields are parsed without remembering their names.
+_MOST_NAMES: Final = 64
+_HALVES: Final = methodcaller("partition", b": ")
 
 
 @functools.lru_cache(maxsize=512)
-def _name(raw: bytes) -> str:
-    """A field's name in lower case; servers use few of them, again and again. Raises `ValueError` for what is none."""
-    if _NAME.fullmatch(raw) is None:
-        raise ValueError("not the plain name of a field")
-    return raw.decode().lower()
+def _lowered(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Names of fields in lower case; servers send few lists of names, again and again.
+
+    Raises `ValueError` (which is not remembered) where one is no plain name or is there twice, and for long lists.
+    """
+    if len(names) > _MOST_NAMES or not all(map(_NAME.fullmatch, names)):
+        raise ValueError("not the plain names of fields")
+    lowered = tuple(name.decode().lower() for name in names)
+    if len(set(lowered)) < len(lowered):
+        raise ValueError("a field is there twice")
+    return lowered
 
 
 def _parse(lines: Sequence[bytes]) -> dict[str, bytes]:
+    if len(lines) < 2:
+        return {}
+    names, _, values = zip(*map(_HALVES, lines[1:]), strict=True)
     try:
-        fields = {_name(name): value for name, _, value in [line.partition(b": ") for line in lines[1:]]}
+        return dict(zip(_lowered(names), values, strict=True))
     except ValueError:
         return _parse_oddities(lines)
-    return fields if len(fields) == len(lines) - 1 else _parse_oddities(lines)
 
 
 def _parse_oddities(lines: Sequence[bytes]) -> dict[str, bytes]:

@@ -117,11 +117,6 @@ class _Aside(Exception):  # noqa: N818  # never raised to anybody: it carries a 
         self.completion = completion
 
 
-class _Travelling(NamedTuple):
-    operation: Operation
-    sending: Sending
-
-
 class _Grouped(NamedTuple):
     operations: tuple[DeleteOperation, ...]
     finish: Callable[[Retried], Iterator[Completion]]
@@ -136,7 +131,7 @@ class _Batch:
         self._feed = feed
         self._limits = limits
         self._waker = Waker()
-        self._travelling: dict[int, _Travelling | _Grouped] = {}
+        self._travelling: dict[int, tuple[Operation, Sending] | _Grouped] = {}
         self._deletes: list[DeleteOperation] = []
         self._next: deque[Operation] = deque()
         self._following: deque[Job] = deque()
@@ -155,7 +150,11 @@ class _Batch:
         )
         with closing(results):
             for result in results:
-                yield from self._finished(result)
+                completion = self._finished(result)
+                if isinstance(completion, Completion):
+                    yield completion
+                elif completion is not None:
+                    yield from completion
 
     def close(self) -> None:
         """Stop what runs in threads and wait for it; clean up after what travelled."""
@@ -164,8 +163,8 @@ class _Batch:
             self._threads.shutdown(wait=True, cancel_futures=True)
         self._waker.close()
         for each in self._travelling.values():
-            if isinstance(each, _Travelling):
-                self._undo(each.sending)
+            if not isinstance(each, _Grouped):
+                self._undo(each[1])
 
     # ---- what is to be sent
 
@@ -190,7 +189,9 @@ class _Batch:
                 else:
                     yield None
                 continue
-            yield from self._begun(operation)
+            job = self._begun(operation)
+            if job is not None:
+                yield job
 
     def _pulled(self) -> Operation | None:
         if self._ended:
@@ -201,26 +202,22 @@ class _Batch:
             return None
         return operation
 
-    def _begun(self, operation: Operation) -> Iterator[Job | None]:
-        """The jobs that an operation leads to now; deletes are gathered first."""
+    def _begun(self, operation: Operation) -> Job | None:
+        """The job that an operation leads to now, if any; deletes are gathered first."""
         if isinstance(operation, DeleteOperation) and self._operations.groups(operation):
             self._deletes.append(operation)
-            if len(self._deletes) >= self._operations.group_limit:
-                yield self._grouped()
-            return
+            return self._grouped() if len(self._deletes) >= self._operations.group_limit else None
         if self._deletes:
             self._next.appendleft(operation)
-            yield self._grouped()
-            return
+            return self._grouped()
         try:
             step = self._step(operation)
         except Exception as error:  # noqa: BLE001  # it belongs to this operation
-            yield _delivery(Completion(operation, None, error))
-            return
+            return _delivery(Completion(operation, None, error))
         if isinstance(step, Sending):
-            yield self._travels(operation, step)
-        else:
-            self._in_thread(operation, step.work)
+            return self._travels(operation, step)
+        self._in_thread(operation, step.work)
+        return None
 
     def _step(self, operation: Operation) -> Step:
         if isinstance(operation, ReadOperation):
@@ -233,7 +230,7 @@ class _Batch:
 
     def _travels(self, operation: Operation, sending: Sending) -> Job:
         job = self._client.job(sending.call)
-        self._travelling[id(job)] = _Travelling(operation, sending)
+        self._travelling[id(job)] = operation, sending
         self._held += sending.held
         return job
 
@@ -247,34 +244,27 @@ class _Batch:
 
     # ---- what came back
 
-    def _finished(self, result: JobResult) -> Iterator[Completion]:
-        if isinstance(result.error, _Aside):
-            yield result.error.completion
-            return
-        travelling = self._travelling.pop(id(result.job))
-        retried, error = result.retried, result.error
+    def _finished(self, result: JobResult) -> Completion | Iterator[Completion] | None:
+        """What a result completes: one operation, those of a group, or none yet."""
+        job, retried, error = result
+        if isinstance(error, _Aside):
+            return error.completion
+        travelling = self._travelling.pop(id(job))
         if isinstance(travelling, _Grouped):
-            if retried is not None:
-                yield from travelling.finish(retried)
-                return
-            error = error or _unanswered()
-            yield from (Completion(each, None, error) for each in travelling.operations)
-            return
+            return _grouped_completions(travelling, retried, error)
         operation, sending = travelling
         self._held -= sending.held
         if retried is None:
             self._undo(sending)
-            yield Completion(operation, None, error or _unanswered())
-            return
+            return Completion(operation, None, error or _unanswered())
         try:
             value = sending.finish(retried)
         except Exception as failure:  # noqa: BLE001  # every failure belongs to its operation
-            yield Completion(operation, None, failure)
-            return
+            return Completion(operation, None, failure)
         if isinstance(value, Sending):
             self._following.append(self._travels(operation, value))
-        else:
-            yield Completion(operation, value, None)
+            return None
+        return Completion(operation, value, None)
 
     def _undo(self, sending: Sending) -> None:
         if sending.undo is not None:
@@ -311,6 +301,13 @@ def _tried(operation: Operation, work: Callable[[], Value]) -> Completion:
         return Completion(operation, work(), None)
     except Exception as error:  # noqa: BLE001  # every failure belongs to its operation
         return Completion(operation, None, error)
+
+
+def _grouped_completions(group: _Grouped, retried: Retried | None, error: Exception | None) -> Iterator[Completion]:
+    if retried is not None:
+        return group.finish(retried)
+    failure = error or _unanswered()
+    return (Completion(each, None, failure) for each in group.operations)
 
 
 def _unanswered() -> IntegrityError:

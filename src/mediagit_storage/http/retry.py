@@ -246,9 +246,12 @@ class Attempt(NamedTuple):
     repaired: frozenset[Repair] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+_FIRST: Final = Attempt()
+
+
+@dataclass(slots=True, eq=False)
 class Job:
-    """One request with all that repeating it takes.
+    """One request with all that repeating it takes. Treat it as immutable.
 
     ``build`` makes (and signs) the request anew for each attempt; ``code_of`` finds a vendor's error code in an answer
     (also in one of status 200); ``repairs`` are the hooks, given the answer that asked for them: a repair without one
@@ -280,10 +283,10 @@ class Rules:
 DEFAULT_RULES: Final = Rules()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Retried:
-    """The last answer. ``maybe_done`` tells that the server may have acted on an earlier sending of this request, so
-    that a failed condition may be our own doing.
+    """The last answer; treat it as immutable. ``maybe_done`` tells that the server may have acted on an earlier sending
+    of this request, so that a failed condition may be our own doing.
     """
 
     response: Response
@@ -295,9 +298,11 @@ class Retried:
 class Course:
     """How far the attempts at one request have come; the decision after each is taken here. For one thread."""
 
+    __slots__ = ("_began", "_rules", "attempt", "job", "maybe_done")
+
     def __init__(self, job: Job, rules: Rules) -> None:
         self.job = job
-        self.attempt = Attempt()
+        self.attempt = _FIRST
         #: Whether the server may have acted on an earlier sending.
         self.maybe_done = False
         self._rules = rules

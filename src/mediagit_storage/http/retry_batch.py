@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
 from mediagit_storage.http.batch import Sent
@@ -31,7 +31,9 @@ class _Waiting(NamedTuple):
     course: Course
 
 
-def run_all(jobs: Iterator[Job | None], send_all: SendAll, rules: Rules = DEFAULT_RULES) -> Iterator[JobResult]:
+def run_all(
+    jobs: Iterator[Job | None], send_all: SendAll, rules: Rules = DEFAULT_RULES
+) -> Generator[JobResult, None, None]:
     """Send many requests, each until there is an answer to take, and yield each job's result when it is there.
 
     ``jobs`` is asked for more while there is room, a None from it means "nothing now"; what it raises surfaces
@@ -72,7 +74,7 @@ class _Feed:
     def requests(self) -> Iterator[Request | Sent | None]:
         """The stream that the batch pulls from; it ends when nothing can need another attempt any more."""
         while True:
-            course = self._next_course()
+            course = self._next_course() if self._waiting or self._exhausted else self._new_course()
             if course is not None:
                 yield self._build(course)
             elif self._exhausted and not self._waiting and not self._travelling:
@@ -82,14 +84,15 @@ class _Feed:
 
     def after(self, sent: Sent) -> JobResult | None:
         """What a finished transfer means: a result, or None when it is going to be repeated."""
-        _, course = self._travelling.pop(id(sent.error if sent.request is None else sent.request))
-        if sent.request is None:
-            return JobResult(course.job, None, sent.error)
+        request, response, error = sent
+        _, course = self._travelling.pop(id(error if request is None else request))
+        if request is None:
+            return JobResult(course.job, None, error)
         try:
-            if sent.response is not None:
-                outcome: Retry | Retried | Exception = course.after_response(sent.response)
+            if response is not None:
+                outcome: Retry | Retried | Exception = course.after_response(response)
             else:
-                outcome = course.after_error(sent.error or AssertionError("neither answer nor error"), sent.request)
+                outcome = course.after_error(error or AssertionError("neither answer nor error"), request)
         except Exception as error:  # noqa: BLE001  # of a hook, or of a body that did not rewind: it is this job's
             outcome = error
         if isinstance(outcome, Retried):
@@ -103,8 +106,9 @@ class _Feed:
     def _next_course(self) -> Course | None:
         if self._waiting and self._waiting[0].due <= self._rules.clock.monotonic():
             return heapq.heappop(self._waiting).course
-        if self._exhausted:
-            return None
+        return None if self._exhausted else self._new_course()
+
+    def _new_course(self) -> Course | None:
         job = next(self._jobs, _END)
         if isinstance(job, _End):
             self._exhausted = True

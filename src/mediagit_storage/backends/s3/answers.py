@@ -60,15 +60,14 @@ def parse_info(key: str, headers: Headers, *, size: int | None = None) -> Object
     """
     if size is None:
         size = whole_size(headers)
-    modified = headers.get("last-modified")
-    etag = headers.get("etag")
+    modified, etag, version = headers.pick("last-modified", "etag", "x-amz-version-id")
     return ObjectInfo(
         key,
         size,
         size,
         None if modified is None else parse_http_date(modified),
-        None if etag is None else plain_etag(etag.strip()),
-        headers.get("x-amz-version-id") or None,
+        None if etag is None else plain_etag(etag),
+        version or None,
     )
 
 

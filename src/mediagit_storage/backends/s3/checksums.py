@@ -19,6 +19,9 @@ _FIELDS: Final[Mapping[str, str]] = {
     "sha256": "x-amz-checksum-sha256",
     "md5": "content-md5",
 }
+#: What answers are looked through for.
+_KEPT: Final = ("crc32c", "sha256")
+_KEPT_FIELDS: Final = tuple(_FIELDS[algorithm] for algorithm in _KEPT)
 _ELEMENTS: Final[Mapping[str, str]] = {"crc32c": "ChecksumCRC32C", "sha256": "ChecksumSHA256"}
 
 
@@ -50,13 +53,14 @@ def stored_checksum(headers: Headers) -> Checksum | None:
     """The digest of the whole object that an answer carries, if it carries one that can be checked.
 
     Digests of multipart uploads (``...-3``, or of type COMPOSITE) are digests of digests, and left out. A part of an
-    object (206) carries the digest of the whole: do not check it against the part.
+    object (206) carries the digest of the whole: do not check it against the part. Of an object that came in parts only
+    a CRC can be that of the whole, whatever the server says.
     """
-    if (headers.get("x-amz-checksum-type") or "").upper() == "COMPOSITE":
+    texts = headers.pick(*_KEPT_FIELDS)
+    if not any(texts) or (headers.get("x-amz-checksum-type") or "").upper() == "COMPOSITE":
         return None
-    for algorithm in ("crc32c", "sha256"):
-        text = headers.get(_FIELDS[algorithm])
-        if text is None:
+    for algorithm, text in zip(_KEPT, texts, strict=True):
+        if text is None or (algorithm == "sha256" and _in_parts(headers)):
             continue
         try:
             digest = base64.b64decode(text, validate=True)
@@ -65,3 +69,9 @@ def stored_checksum(headers: Headers) -> Checksum | None:
         if len(digest) == DIGEST_SIZES[algorithm]:
             return Checksum(algorithm, digest)
     return None
+
+
+def _in_parts(headers: Headers) -> bool:
+    """Whether the ETag is one of an upload in parts: ``...-3``."""
+    digest, _, count = (headers.get("etag") or "").strip('"').rpartition("-")
+    return bool(digest) and count.isdigit()

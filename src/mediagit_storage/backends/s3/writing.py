@@ -20,12 +20,11 @@ from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.http.uploading import FileParts, Whole, WholeFile, planned
 from mediagit_storage.source import FileRegion, Source
-from mediagit_storage.types import BytesLike, Checksum, ObjectInfo, PutOptions
+from mediagit_storage.types import PLAIN_PUT, BytesLike, Checksum, ObjectInfo, PutOptions
 
 __all__ = ["Writer"]
 
 _CONDITIONAL: Final = Traits(conditional=True)
-_PLAIN: Final = PutOptions()
 #: Up to this many bytes of other kinds of memory are copied, so that the engine can take them at once.
 _COPIED: Final = 1024 * 1024
 
@@ -50,7 +49,7 @@ class Writer:
         client.check_written(key)
         if options.late_attributes is not None:
             raise UnsupportedError("S3 takes an object's metadata before its content")
-        if options != _PLAIN:
+        if options is not PLAIN_PUT:
             # What the service cannot keep is refused before a byte is read.
             self._written.fields(options, None)
         at_once = _conditional(options) and not client.service.multipart_conditions
@@ -134,7 +133,7 @@ class Writer:
     ) -> tuple[Call, str | None]:
         client = self._client
         value = (self._digest_field, base64.b64encode(digest).decode("ascii"))
-        if options == _PLAIN:
+        if options is PLAIN_PUT:
             return Call("PUT", client.path(key), "", [*self._plain, value], body), None
         condition = condition_fields(if_absent=options.if_absent, if_match=options.if_match)
         token = secrets.token_hex(16) if condition else None

@@ -47,10 +47,10 @@ class Written:
 
     def info(self, key: str, size: int, etag: str | None, headers: Headers) -> ObjectInfo:
         """What the answer to a write says about the new object. The date is the server's of that moment."""
-        return ObjectInfo(key, size, size, self._date(headers), etag, headers.get("x-amz-version-id"))
+        modified, date, version = headers.pick("last-modified", "date", "x-amz-version-id")
+        return ObjectInfo(key, size, size, self._date(modified or date), etag, version)
 
-    def _date(self, headers: Headers) -> datetime | None:
-        text = headers.get("last-modified") or headers.get("date")
+    def _date(self, text: str | None) -> datetime | None:
         if text is None:
             return None
         last = self._last_date

@@ -15,13 +15,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import (  # type: ignore[import-not-found,unused-ignore]
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
-from werkzeug.serving import run_simple  # type: ignore[import-not-found,unused-ignore]
-
 
 class InTurn:
     """A WSGI application whose requests wait for each other."""
@@ -44,6 +37,14 @@ class InTurn:
 
 def main(host: str, port: int) -> None:
     """Serve until the process is ended."""
+    # Not at the top: only the environment that this runs in has moto.
+    from moto.moto_server.werkzeug_app import (  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import run_simple  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
     os.environ["MOTO_PORT"] = str(port)
     application = DomainDispatcherApplication(create_backend_app)
     run_simple(host, port, InTurn(application), threaded=True, request_handler=MotoRequestHandler)
