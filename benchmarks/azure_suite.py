@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 from emulator_suite import EmulatorSuite, cases, opened_on
 from mediagit_storage import AzureBackend, Storage
 from mediagit_storage.testing.emulators import Running

@@ -15,18 +15,18 @@ from turns import Case, Figures, measured
 CACHE = Path(__file__).parents[1] / ".cache" / "servers"
 
 
-def cases(single: list[str], batch: list[str]) -> list[Case]:
+def cases(single: list[str], batch: list[str], listed: int = LISTED) -> list[Case]:
     """The same for every service; ratios are to the second of each, the service's own library."""
     one, many = single[1], batch[1]
     return [
-        Case("get 500 objects of 16 KiB, one at a time", "get-single", 500, single, one),
-        Case("put 500 objects of 16 KiB, one at a time", "put-single", 500, single, one),
-        Case("get 1,000 objects of 16 KiB, many at once", "get-batch", 1000, batch, many),
-        Case("put 1,000 objects of 16 KiB, many at once", "put-batch", 1000, batch, many),
-        Case("delete 1,000 objects, many at once", "delete-batch", 1000, batch, many),
+        Case("get 300 objects of 16 KiB, one at a time", "get-single", 300, single, one),
+        Case("put 300 objects of 16 KiB, one at a time", "put-single", 300, single, one),
+        Case("get 500 objects of 16 KiB, many at once", "get-batch", 500, batch, many),
+        Case("put 500 objects of 16 KiB, many at once", "put-batch", 500, batch, many),
+        Case("delete 500 objects, many at once", "delete-batch", 500, batch, many),
         Case("download 256 MiB to a file", "download", 1, single, one),
         Case("upload 256 MiB from a file", "upload", 1, single, one),
-        Case("list 10,000 keys", "list", LISTED, single, one),
+        Case(f"list {listed:,} keys", "list", listed, single, one),
     ]
 
 
@@ -47,7 +47,12 @@ class EmulatorSuite:
 
 @contextmanager
 def opened_on(
-    name: str, script: str, scratch: Path, named: Callable[[Running], str], opened: Callable[[str, str], Storage]
+    name: str,
+    script: str,
+    scratch: Path,
+    named: Callable[[Running], str],
+    opened: Callable[[str, str], Storage],
+    listed: int = LISTED,
 ) -> Iterator[EmulatorSuite]:
     """A suite with its server, which is filled, and ends with the block.
 
@@ -65,7 +70,7 @@ def opened_on(
                 if place == READ:
                     store.put_many((file_key(number), bytes(SMALL)) for number in range(FILES)).run()
                 elif place == MANY:
-                    store.put_many((f"{number:05}", b"x") for number in range(LISTED)).run()
+                    store.put_many((f"{number:05}", b"x") for number in range(listed)).run()
                 elif place == BIG:
                     store.upload(source, "large.bin", resume=False)
         yield EmulatorSuite(script, server, source, scratch)

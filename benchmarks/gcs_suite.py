@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 from emulator_suite import EmulatorSuite, cases, opened_on
 from mediagit_storage import Storage, open_storage
 from mediagit_storage.testing.emulators import Running
@@ -26,9 +25,12 @@ def place_of(server: str, place: str) -> Storage:
     return open_storage(f"gs://{place}", options={"emulator_host": server, "part_size": 64 * 2**20})
 
 
+#: Each write takes it longer, the more there are.
+LISTED = 1000
 CASES = cases(
     ["mediagit-storage", "google-cloud-storage", "gcsfs"],
     ["mediagit-storage, get_many and put_many", "google-cloud-storage, 16 threads", "gcsfs, asyncio"],
+    LISTED,
 )
 NOTE = "One fake-gcs-server, on the same machine, is the server: its own work is in every figure."
 
@@ -36,5 +38,5 @@ NOTE = "One fake-gcs-server, on the same machine, is the server: its own work is
 @contextmanager
 def opened(scratch: Path) -> Iterator[EmulatorSuite]:
     """The suite with its server, which ends with the block."""
-    with opened_on("fake-gcs-server", "gcs_bench.py", scratch, named, place_of) as suite:
+    with opened_on("fake-gcs-server", "gcs_bench.py", scratch, named, place_of, LISTED) as suite:
         yield suite

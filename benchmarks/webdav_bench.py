@@ -47,7 +47,7 @@ class Webdav4(Contestant):
         return self.new.remove(key)
 
     def names(self) -> int:
-        return len(self.listed.ls("", detail=False))
+        return sum(each["type"] == "file" for each in self.listed.ls("", detail=True))
 
     def download(self, path: str) -> object:
         return self.large.download_file("large.bin", path)

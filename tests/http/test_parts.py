@@ -167,6 +167,24 @@ def test_fields():
     assert "canary" not in repr(Headers.of([("Set-Cookie", "canary"), ("ETag", "e")]))
 
 
+def test_several_fields_at_once():
+    headers = Headers.of([("ETag", '"e"'), ("Last-Modified", " now "), ("X-Both", "1"), ("x-both", "2")])
+    assert headers.pick("last-modified", "nope", "etag", "x-both") == ["now", None, '"e"', "1, 2"]
+    assert headers.pick() == []
+    assert Headers([]).pick("etag") == [None]
+
+
+def test_heads_with_the_same_names_have_their_own_values():
+    heads = [Headers.of([("ETag", value), ("Content-Length", value)]) for value in ("1", "2")]
+    assert [dict(each) for each in heads] == [{"etag": value, "content-length": value} for value in ("1", "2")]
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 200])
+def test_heads_of_many_fields(count):
+    fields = [(f"X-{number}", str(number)) for number in range(count)]
+    assert dict(Headers.of(fields)) == {name.lower(): value for name, value in fields}
+
+
 def test_a_response_joins_its_pieces_once():
     got = Response(Request("GET", URL), 200, Headers.of([]), [b"a", b"b"])
     assert got.body == b"ab"

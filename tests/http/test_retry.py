@@ -57,7 +57,7 @@ def test_good_answers_are_taken(status):
     assert decided(status=status) is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 416, 422, 501, 505])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 416, 422, 501, 505, 507])
 @pytest.mark.parametrize(
     "code", [None, "NoSuchKey", "AccessDenied", "PreconditionFailed", "SignatureDoesNotMatch", "Whatever"]
 )
@@ -71,7 +71,7 @@ def test_refusals_are_repeated_whatever_the_request(status, traits):
     assert isinstance(decided(traits, status=status), Retry)
 
 
-@pytest.mark.parametrize("status", [500, 502, 504, 507, 509, 520, 599])
+@pytest.mark.parametrize("status", [500, 502, 504, 509, 520, 599])
 def test_failures_are_repeated_when_that_is_safe(status):
     assert isinstance(decided(status=status), Retry)
     assert isinstance(decided(UNSAFE, status=status), GiveUp)

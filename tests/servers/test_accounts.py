@@ -100,7 +100,9 @@ def test_a_run_leaves_a_place_as_it_was(server, servers, tmp_path):
             store.put(key, key.encode())
     before = contents(top, environment)
     account = {f"MGS_TEST_{found.speaks.upper()}_URL": f"{top}own", **environment}
-    result = run_pytest("-k", SOME, "-n2", f"--basetemp={tmp_path}/first", **account)
+    # rclone's listings wait for what is being written.
+    chosen = SOME.replace("unfinished_uploads or ", "") if server == "rclone-webdav" else SOME
+    result = run_pytest("-k", chosen, "-n2", f"--basetemp={tmp_path}/first", **account)
     assert result.returncode == 0, result.stdout
     assert outcome(result)["passed"] >= 8
     assert contents(top, environment) == before

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -163,7 +162,7 @@ _HTTP_DATE: Final = re.compile(
 
 
 @lru_cache(maxsize=1024)  # many answers carry the same second
-@functools.lru_cache(maxsize=256)  # many objects are of the same second
+@lru_cache(maxsize=256)  # many objects are of the same second
 def parse_http_date(text: str) -> datetime:
     """The aware UTC time of ``Sun, 06 Nov 1994 08:49:37 GMT``, free of the machine's locale.
 
