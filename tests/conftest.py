@@ -96,9 +96,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
 
 
 @pytest.fixture
-def outside(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Mapping[str, str]:
+def outside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """The user's own environment and the network, while a test in `ACCOUNTS` runs; others get an error."""
     kept = request.config.stash[OUTSIDE]
     if request.path.parent != ACCOUNTS or not kept:
