@@ -69,7 +69,7 @@ def main() -> None:
 def machine(rounds: int, note: str) -> str:
     """What the figures were measured on."""
     return (
-        f"Medians of {rounds} rounds (3 for the longest listing), {os.cpu_count()} cores,"
+        f"Medians of {rounds} rounds (fewer for the longest rows), {os.cpu_count()} cores,"
         f" Linux {platform.release().split('-')[0]}, CPython {platform.python_version()}. {note}"
     )
 

@@ -31,10 +31,11 @@ _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _READS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _WRITES: Final = frozenset({"PUT", "POST"})
 #: An idle handle may hold on to a body of at most this size, in bytes.
-_SMALL_BODY: Final = (
-    64 * 1024
-)  #: The patience of a transfer whose clock was not started: most are over before any limit is worth a thought.
+_SMALL_BODY: Final = 64 * 1024
+#: The patience of a transfer whose clock was not started: most are over before any limit is worth a thought.
 UNTIMED: Final = Patience(0.0, idle=None, total=None, scope_left=None)
+#: What a handle that rests carries: nobody's body stays in memory for it.
+_NOTHING: Final = Request("GET", "http://localhost/")
 
 
 class Exchange:
@@ -86,6 +87,7 @@ class Exchange:
         self.lines.clear()
         self.pieces = []
         body = self.request.body
+        self.request = _NOTHING
         if self._kind is None or (body is not None and (not isinstance(body, bytes) or len(body) > _SMALL_BODY)):
             self.forget()
 

@@ -6,7 +6,7 @@ import http.client
 import os
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mediagit_storage.testing.emulators.kinds import NotReadyError, Running
 from mediagit_storage.testing.emulators.servers import SERVERS
@@ -43,4 +43,4 @@ def running_already(name: str, environ: Mapping[str, str] | None = None) -> Runn
 def _parse(name: str, text: str) -> Running:
     url = urlsplit(text)
     where = f"{url.scheme}://{url.hostname}:{url.port}{url.path.rstrip('/')}"
-    return Running(name, where, url.username or "test", url.password or "test", speaks=SERVERS[name].api.name)
+    return Running(name, where, unquote(url.username or "test"), unquote(url.password or "test"), speaks=SERVERS[name].api.name)
