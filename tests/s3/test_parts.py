@@ -79,5 +79,5 @@ def test_a_completion_that_the_server_refuses_leaves_nothing(play, code, status)
     store, scripted = play((Repeat([server]),), **OPTIONS)
     with pytest.raises(StorageError, match=code):
         store.put("k", bytes(11 * MIB))
-    assert lines(scripted)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(scripted)
     assert not any(line.startswith(("GET", "HEAD")) for line in lines(scripted))

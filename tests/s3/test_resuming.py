@@ -136,5 +136,5 @@ def test_what_cannot_succeed_is_aborted_and_forgotten(play, data, tmp_path):
     store, scripted = play((Repeat([Receive(), Refusing()]),), **OPTIONS)
     with pytest.raises(PermissionError):
         put(store, path, memory)
-    assert lines(scripted)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(scripted)
     assert memory.state is None

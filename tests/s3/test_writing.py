@@ -255,7 +255,7 @@ def test_a_failing_source_aborts_its_upload(play):
     store, server = play(upload_script(), **parted())
     with pytest.raises(DeliberateError):
         store.put("k", failing(bytes(12 * MIB), 300_000))
-    assert lines(server)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(server)
     assert not any(line.startswith("POST /bucket/k?uploadId") for line in lines(server))
 
 
@@ -270,7 +270,7 @@ def test_a_cancelled_put_aborts_its_upload(play):
 
     with scope() as inside, pytest.raises(CancelledError):
         store.put("k", pieces(inside))
-    assert lines(server)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(server)
 
 
 def test_a_part_that_is_refused_aborts_the_upload(play):
@@ -297,7 +297,7 @@ def test_a_200_that_stays_an_error_is_one_and_aborts(play):
     store, server = play(upload_script(complete=hidden), **parted())
     with pytest.raises(UnavailableError):
         store.put("k", bytes(11 * MIB))
-    assert lines(server)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(server)
 
 
 def test_a_lost_answer_to_the_completion_is_found_out(play):
@@ -317,7 +317,7 @@ def test_conditions_travel_with_the_completion(play):
     store, server = play(upload_script(complete=refused(412, "PreconditionFailed"), head=ok()), **parted())
     with pytest.raises(AlreadyExistsError):
         store.put("k", bytes(11 * MIB), if_absent=True)
-    assert lines(server)[-1] == "DELETE /bucket/k?uploadId=U1"
+    assert "DELETE /bucket/k?uploadId=U1" in lines(server)
     completion = next(each for each in server.received if each.startswith(b"POST /bucket/k?uploadId"))
     assert header(completion, "if-none-match") == "*"
     assert all(header(each, "if-none-match") is None for each in server.received if each is not completion)
