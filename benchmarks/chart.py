@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
-
-from turns import Case, Figures, ratio
 
 WIDTH, LABELS, BAR, GAP = 860, 330, 16, 30
 OURS, THEIRS, TEXT, LINE = "#0b7285", "#adb5bd", "#495057", "#868e96"
@@ -12,17 +11,16 @@ OURS, THEIRS, TEXT, LINE = "#0b7285", "#adb5bd", "#495057", "#868e96"
 LONGEST = 4.0
 
 
-def draw(results: list[tuple[Case, dict[str, list[Figures]]]]) -> str:
-    """The drawing as text."""
+def draw(tables: list[str]) -> str:
+    """The drawing of these tables of the README, as text."""
     parts: list[str] = []
     top = 10
-    for case, runs in results:
-        base = case.compared_with
-        parts.append(text(10, top + 14, f"{case.title} (speed; {base} = 1)", weight="bold"))
+    for title, base, speeds in map(read, tables):
+        parts.append(text(10, top + 14, f"{title} (speed; {base} = 1)", weight="bold"))
         top += 22
         first = top
-        for name, figures in runs.items():
-            parts += bar(top, name, ratio(figures, runs[base], "seconds"))
+        for name, times in speeds:
+            parts += bar(top, name, times)
             top += BAR + 4
         one = LABELS + scale(1)
         parts.append(
@@ -33,6 +31,16 @@ def draw(results: list[tuple[Case, dict[str, list[Figures]]]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" font-size="13">'
     )
     return "\n".join([head, f'<rect width="{WIDTH}" height="{top}" fill="white"/>', *parts, "</svg>\n"])
+
+
+def read(table: str) -> tuple[str, str, list[tuple[str, float]]]:
+    """The title of a table, whom its speeds compare with, and the speed of each contestant."""
+    title, header, _, *rows = [line for line in table.strip().splitlines() if line]
+    base = re.search(r"\| speed, (.*?) = 1 \|", header)
+    assert base is not None, header
+    column = [each.strip() for each in header.split("|")].index(f"speed, {base[1]} = 1")
+    cells = [[each.strip() for each in row.split("|")] for row in rows]
+    return title.removeprefix("### "), base[1], [(row[1], float(row[column])) for row in cells]
 
 
 def scale(times: float) -> float:

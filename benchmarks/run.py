@@ -40,21 +40,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="run the cases whose title holds this text")
     parser.add_argument("--folder", type=Path, help="where to write (default: the temporary folder)")
-    parser.add_argument("--write", action="store_true", help="put the figures into benchmarks/README.md, and draw them")
+    parser.add_argument(
+        "--write", action="store_true", help="put the figures into benchmarks/README.md, and draw all that are there"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and folders go, however this ends
     suite = SUITES[arguments.suite]
     scratch = Path(tempfile.mkdtemp(prefix="mgs-bench-", dir=arguments.folder))
     head = machine(arguments.rounds, suite.NOTE)
     tables = tables_of(arguments.suite) if arguments.only else {}
-    drawn = []
     try:
         with suite.opened(scratch) as ready:
             for case in suite.CASES:
                 if arguments.only and arguments.only not in case.title:
                     continue
                 results = run_turns(case, arguments.rounds, ready.measure)
-                drawn.append((case, results))
                 tables[case.title] = table(case, results)
                 print(tables[case.title], flush=True)
                 if arguments.write:  # at once: a run that breaks off leaves what it has measured
@@ -62,8 +62,8 @@ def main() -> None:
                     write_section(arguments.suite, "\n".join([head, *known]))
     finally:
         shutil.rmtree(scratch)
-    if arguments.write and not arguments.only:
-        (HERE / f"{arguments.suite}.svg").write_text(chart.draw(drawn))
+    if arguments.write:
+        (HERE / f"{arguments.suite}.svg").write_text(chart.draw([*tables_of(arguments.suite).values()]))
 
 
 def machine(rounds: int, note: str) -> str:

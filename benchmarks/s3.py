@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -328,12 +330,28 @@ class Program:
 
 
 class Mgs(Program):
-    """This library's command line."""
+    """This library's command line, with a profile: a URL alone does not get the environment's credentials."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        lines = [
+            "[bench]",
+            f'url = "s3://{place.bucket}"',
+            f'endpoint = "{place.url}"',
+            'service = "aws"',
+            "path_style = true",
+            f'region = "{REGION}"',
+            'access_key_id = { env = "AWS_ACCESS_KEY_ID" }',
+            'secret_access_key = { env = "AWS_SECRET_ACCESS_KEY" }',
+            *([f'ca_file = "{place.certificate}"'] if place.certificate else []),
+        ]
+        with tempfile.NamedTemporaryFile("w", suffix=".toml", delete=False) as file:
+            file.write("\n".join(lines) + "\n")
+        self.environment["MGS_CONFIG"] = file.name
+        atexit.register(os.unlink, file.name)
 
     def url(self, key: str) -> str:
-        tail = f"?endpoint={self.place.url}&service=aws&path_style=true"
-        tail += f"&ca_file={self.place.certificate}" if self.place.certificate else ""
-        return f"s3://{self.place.bucket}/{key}{tail}"
+        return f"bench:{key}"
 
     def file(self, path: str) -> str:
         return f"file://{path}?durability=none"
