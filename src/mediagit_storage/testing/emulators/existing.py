@@ -43,4 +43,6 @@ def running_already(name: str, environ: Mapping[str, str] | None = None) -> Runn
 def _parse(name: str, text: str) -> Running:
     url = urlsplit(text)
     where = f"{url.scheme}://{url.hostname}:{url.port}{url.path.rstrip('/')}"
-    return Running(name, where, unquote(url.username or "test"), unquote(url.password or "test"), speaks=SERVERS[name].api.name)
+    return Running(
+        name, where, unquote(url.username or "test"), unquote(url.password or "test"), speaks=SERVERS[name].api.name
+    )
