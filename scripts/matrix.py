@@ -30,12 +30,14 @@ class Outcomes:
         self.by_server: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count one test, at its call, or where it fails or is skipped before or after."""
-        if report.when != "call" and report.passed:
+        """Count one test, at its call, or where it fails or is skipped before or after. What it refused is told last."""
+        refused = report.when == "teardown" and any(name == "refused" for name, _ in report.user_properties)
+        if report.when != "call" and report.passed and not refused:
             return
         folder, case = Path(report.nodeid.partition("::")[0]).parent.name, report.nodeid.split("::")[1]
         if folder in BACKENDS and case.startswith("Test"):
-            self.by_server[BACKENDS[folder], case.removeprefix("Test")].update(_kinds(report))
+            kinds = ("refused",) if refused and report.passed else _kinds(report)
+            self.by_server[BACKENDS[folder], case.removeprefix("Test")].update(kinds)
 
 
 def _kinds(report: pytest.TestReport) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ def _kinds(report: pytest.TestReport) -> tuple[str, ...]:
         return ("absent",)
     if report.failed:
         return ("failed",)
-    return ("passed", "refused") if any(name == "refused" for name, _ in report.user_properties) else ("passed",)
+    return ("passed",)
 
 
 def table(outcomes: Outcomes) -> list[str]:
