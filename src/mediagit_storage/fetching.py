@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from mediagit_storage.backend import BatchLimits, Completion, Content, ReadOperation, StorageBackend
-from mediagit_storage.errors import IntegrityError, PreconditionError, StorageError, TruncatedError
+from mediagit_storage.errors import CancelledError, IntegrityError, PreconditionError, StorageError, TruncatedError
 from mediagit_storage.progress import Transfer
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 from mediagit_storage.types import ByteRange, ObjectInfo, ReadOptions
@@ -124,13 +124,22 @@ def _fetch_threads(
             running = {begin(span) for span in islice(ranges, limits.concurrency)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                # What is there counts, also when another range has failed.
-                for each in sorted(done, key=lambda future: future.exception() is not None):
+                if any(each.exception() is not None for each in done):
+                    # What is there counts, also what becomes whole while the others are stopped.
+                    inside.cancel()
+                    done |= wait(running).done
+                for each in sorted(done, key=_failed):
                     yield each.result()
                 running |= {begin(span) for span in islice(ranges, len(done))}
         finally:
             inside.cancel()
             threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _failed(range_: Future[Range]) -> int:
+    """Those that are whole first, then what went wrong, and last those that were stopped because of it."""
+    error = range_.exception()
+    return 0 if error is None else 2 if isinstance(error, CancelledError) else 1
 
 
 def _fetch_one(backend: StorageBackend, wanted: Fetched, span: Range, report: Transfer) -> Range:

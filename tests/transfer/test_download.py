@@ -107,7 +107,7 @@ def test_again_and_again_one_piece_further(store, remote, here):
     assert remote.fetched < 4 * SIZE
 
 
-def break_off(store, remote, target, pieces=8):
+def break_off(store, remote, target, pieces=9):
     remote.wire = Cut(pieces)
     with pytest.raises(UnavailableError):
         store.download("k", target)
