@@ -10,6 +10,7 @@ import mimetypes
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from mediagit_storage.errors import ConfigError
@@ -33,8 +34,18 @@ _COMPRESSED: Final[Mapping[str, str]] = {
 
 
 def guess_content_type(key: str) -> str | None:
-    """The content type that a key's ending suggests, or None: ``a.png`` is ``image/png``, ``a.tar.gz`` is gzip."""
-    guessed, encoding = mimetypes.guess_type(key, strict=False)
+    """The content type that a key's ending suggests, or None: ``a.png`` is ``image/png``, ``a.tar.gz`` is gzip.
+
+    A name that begins with a dot has no ending by that: ``.png`` is None.
+    """
+    dot = key.find(".", key.rfind("/") + 2)
+    return None if dot < 0 else _content_type_of(key[dot:])
+
+
+@lru_cache(maxsize=1024)
+def _content_type_of(ending: str) -> str | None:
+    """The same for the name ``x`` with this ending: looking it up takes longer than most of a small copy."""
+    guessed, encoding = mimetypes.guess_type(f"x{ending}", strict=False)
     return guessed if encoding is None else _COMPRESSED.get(encoding)
 
 

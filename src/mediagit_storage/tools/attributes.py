@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
 
 from mediagit_storage.attributes import checked_attributes, guess_content_type
@@ -21,16 +22,25 @@ def kept_attributes(
 
     What cannot be kept is an `UnsupportedError`, or is dropped on demand.
     """
-    if guess_types and found.content_type is None and "content_type" in keeps:
-        guessed = guess_content_type(key)
-        found = found if guessed is None else replace(found, content_type=guessed)
+    guess = guess_types and found.content_type is None and "content_type" in keeps
+    guessed = guess_content_type(key) if guess else None
     named = found.named()
+    if not named:
+        return None if guessed is None else _of_type(guessed)
+    if guessed is not None:
+        found, named = replace(found, content_type=guessed), named | {"content_type"}
     missing = named - keeps
     if missing and not drop:
         raise UnsupportedError(f"the target does not keep {', '.join(sorted(missing))}", operation="put", key=key)
     if not named - missing:
         return None
     return checked_attributes(_without(found, missing) if missing else found)
+
+
+@lru_cache(maxsize=1024)
+def _of_type(content_type: str) -> Attributes:
+    """Most files of a folder have nothing but one of a few types: all of them share it."""
+    return Attributes(content_type=content_type)
 
 
 def _without(attributes: Attributes, names: frozenset[str]) -> Attributes:
