@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mediagit_storage.backend import BatchLimits, Completion, Content, ReadOperation, StorageBackend
 from mediagit_storage.errors import CancelledError, IntegrityError, PreconditionError, StorageError, TruncatedError
@@ -19,6 +20,9 @@ from mediagit_storage.types import ByteRange, ObjectInfo, ReadOptions
 __all__ = ["FetchLimits", "Fetched", "fetch_ranges"]
 
 Range = tuple[int, int]
+
+#: Ranges that have arrived and wait to be written.
+_HELD: Final = 2
 
 
 class FetchLimits(NamedTuple):
@@ -61,8 +65,8 @@ def fetch_ranges(
 ) -> Generator[Range, None, None]:
     """Write each range to its place in the file and yield it then, in any order. Closing it stops what is in flight.
 
-    A storage with native batches is driven by this thread and its ranges are held in memory until they are whole; with
-    others a thread each writes what comes piece by piece.
+    A storage with native batches is driven by this thread, and its ranges are held in memory until they are whole and
+    another thread has written them; with others a thread each writes what comes piece by piece.
     """
     fetch = _fetch_native if backend.capabilities.batch else _fetch_threads
     return fetch(backend, wanted, ranges, limits, report)
@@ -85,21 +89,67 @@ def _fetch_native(
 
     bounds = BatchLimits(limits.concurrency, limits.concurrency * limits.part)
     scope = current_scope()
-    with closing(_closable(backend.batch(operations(), bounds))) as completions:
+    with (
+        closing(_Writing(wanted.descriptor)) as writing,
+        closing(_closable(backend.batch(operations(), bounds))) as completions,
+    ):
         for completion in completions:
             scope.check()
             _, span = spans.pop(id(completion.operation))
             if completion.error is not None:
+                # What came before it counts.
+                yield from _counted(writing.rest(), report)
                 raise completion.error
             content = completion.value
             if not isinstance(content, Content):
                 raise TypeError("a read completes with its content")
             wanted.check(content.info, span, content.start, len(content.data))
-            _write(wanted.descriptor, content.data, span[0])
-            report.advance(span[1])
-            yield span
+            writing.add(content.data, span)
+            yield from _counted(writing.done(), report)
+        yield from _counted(writing.rest(), report)
     if spans:
         raise StorageError(f"the storage's batch ended without an answer for {len(spans):,} ranges")
+
+
+class _Writing:
+    """Writes ranges in a thread of its own while the next ones arrive: a disk takes as long as a network.
+
+    A few are held meanwhile. Closing waits for the write that runs, and drops the others.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mgs-write")
+        self._waiting: deque[tuple[Future[None], Range]] = deque()
+
+    def add(self, data: bytes, span: Range) -> None:
+        """One more range."""
+        self._waiting.append((self._thread.submit(_write, self._descriptor, data, span[0]), span))
+
+    def done(self) -> Iterator[Range]:
+        """Those that are written by now, and as many more that few enough are held. Raises what went wrong."""
+        while self._waiting and (len(self._waiting) > _HELD or self._waiting[0][0].done()):
+            yield self._first()
+
+    def rest(self) -> Iterator[Range]:
+        """All others, when they are written."""
+        while self._waiting:
+            yield self._first()
+
+    def close(self) -> None:
+        """Nothing is written afterwards: the file may be closed."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _first(self) -> Range:
+        future, span = self._waiting.popleft()
+        future.result()
+        return span
+
+
+def _counted(written: Iterator[Range], report: Transfer) -> Iterator[Range]:
+    for span in written:
+        report.advance(span[1])
+        yield span
 
 
 def _closable(completions: Iterator[Completion]) -> Generator[Completion, None, None]:
