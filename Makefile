@@ -130,8 +130,8 @@ bench-gcs: $(PEERS) servers ## measure Google Cloud Storage beside its peers on 
 bench-webdav: $(PEERS) servers ## measure WebDAV beside webdav4 on rclone's server, and write benchmarks/README.md
 	@$(VENV)-bench/bin/python benchmarks/run.py webdav --rounds 3 --write
 
-bench-emulators: servers ## MB/s up and down through each server of the tests
-	@$(BIN)/python benchmarks/servers.py
+bench-emulators: servers ## MB/s up and down through each server of the tests, into benchmarks/README.md
+	@$(BIN)/python benchmarks/servers.py --write
 
 $(PEERS): benchmarks/requirements.txt pyproject.toml
 	@echo "setting up $(VENV)-bench"

@@ -22,10 +22,10 @@ import local_suite
 import mediagit_storage
 import s3_suite
 import webdav_suite
+from report import tables_of, write_section
 from turns import run_turns, table
 
 HERE = Path(__file__).parent
-README = HERE / "README.md"
 SUITES = {
     "local": local_suite,
     "s3": s3_suite,
@@ -76,26 +76,6 @@ def machine(rounds: int, note: str) -> str:
         f"Medians of {rounds} rounds (fewer for the longest rows), {os.cpu_count()} cores,"
         f" Linux {platform.release().split('-')[0]}, CPython {platform.python_version()}. {note}"
     )
-
-
-def section(suite: str) -> tuple[str, str, str]:
-    """The README before, in and after the generated part of a suite, with its marks outside."""
-    begin, end = f"<!-- {suite}: begin -->\n", f"<!-- {suite}: end -->"
-    head, _, rest = README.read_text().partition(begin)
-    inner, _, tail = rest.partition(end)
-    return head + begin, inner, end + tail
-
-
-def tables_of(suite: str) -> dict[str, str]:
-    """The tables that the README has, by title."""
-    _, *found = section(suite)[1].split("\n### ")
-    return {each.partition("\n")[0]: f"\n### {each.rstrip()}" for each in found}
-
-
-def write_section(suite: str, report: str) -> None:
-    """Replace the generated part of the README."""
-    head, _, tail = section(suite)
-    README.write_text(f"{head}{report}\n{tail}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """MB/s of one large object up and down through each server of the tests, beside published figures.
 
-    python benchmarks/servers.py [--mib 256] [--rounds 3]
+    python benchmarks/servers.py [--mib 256] [--rounds 3] [--write]
 
 The server is what is measured here, hardly the client; the others' figures are what the makers of comparable software
 state for their own tests through the same server.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mediagit_storage import Storage, open_storage
 from mediagit_storage.testing.emulators import SERVERS, EmulatorError, Running, running, running_already
+from report import write_section
 
 MIB = 1024 * 1024
 #: Where `make servers` installs them.
@@ -45,11 +46,18 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=256, help="size of the object")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=SERVERS)
+    parser.add_argument("--write", action="store_true", help="put the figures into benchmarks/README.md")
     arguments = parser.parse_args()
-    print(f"one object of {arguments.mib} MiB, medians of {arguments.rounds} rounds, MB/s (10^6 bytes)\n")
-    print("| server | up | down | published by others |\n|---|---:|---:|---|")
+    lines = [
+        f"One object of {arguments.mib} MiB, medians of {arguments.rounds} rounds, MB/s (10^6 bytes).\n",
+        "| server | up | down | published by others |\n|---|---:|---:|---|",
+    ]
+    print(*lines, sep="\n", flush=True)
     for name in [arguments.only] if arguments.only else SERVERS:
-        print(row(name, arguments.mib, arguments.rounds), flush=True)
+        lines.append(row(name, arguments.mib, arguments.rounds))
+        print(lines[-1], flush=True)
+    if arguments.write:
+        write_section("servers", "\n".join(lines))
 
 
 def row(name: str, mib: int, rounds: int) -> str:
