@@ -10,8 +10,8 @@ import enum
 import inspect
 import sys
 import types
-from collections.abc import Iterator
-from typing import ForwardRef
+from collections.abc import Iterator, Mapping
+from typing import ForwardRef, Generic, get_args, get_origin
 
 import mediagit_storage
 
@@ -38,7 +38,18 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str | bytes | enum.Enum)
 
 
-def signature(function: object) -> str:
+def variables_of(kind: type) -> dict[str, str]:
+    """What the type variables of its generic bases stand for in a class: ``{"C": "S3Config"}``."""
+    aliases = [alias for base in kind.__mro__ for alias in vars(base).get("__orig_bases__", ())]
+    return {
+        variable.__name__: annotation(argument)
+        for alias in aliases
+        if get_origin(alias) not in (None, Generic)
+        for variable, argument in zip(get_origin(alias).__parameters__, get_args(alias), strict=True)
+    }
+
+
+def signature(function: object, variables: Mapping[str, str] = types.MappingProxyType({})) -> str:
     """``(a: int, *, b: str = 'x') -> None``, or ``(...)`` where Python cannot tell."""
     try:
         found = inspect.signature(function)  # type: ignore[arg-type]  # what cannot be called is caught here
@@ -53,7 +64,8 @@ def signature(function: object) -> str:
         star = "*" if kind is parameter.VAR_POSITIONAL else "**" if kind is parameter.VAR_KEYWORD else ""
         text = star + parameter.name
         if parameter.annotation is not parameter.empty:
-            text += f": {annotation(parameter.annotation)}"
+            shown = annotation(parameter.annotation)
+            text += f": {variables.get(shown, shown)}"
         if parameter.default is not parameter.empty:
             text += f" = {default(parameter.default)}"
         parts.append(text)
@@ -64,16 +76,18 @@ def signature(function: object) -> str:
 
 def members(kind: type) -> Iterator[str]:
     """The public methods and properties that a class of this library has, inherited ones included."""
+    variables = variables_of(kind)
     for name in sorted(dir(kind)):
         value = inspect.getattr_static(kind, name)
         if name.startswith("_") or _owner(kind, name).__module__.partition(".")[0] != "mediagit_storage":
             continue
         if isinstance(value, property):
-            yield f"  {name}: {annotation(inspect.signature(value.fget).return_annotation) if value.fget else '?'}"
+            shown = annotation(inspect.signature(value.fget).return_annotation) if value.fget else "?"
+            yield f"  {name}: {variables.get(shown, shown)}"
         elif isinstance(value, classmethod | staticmethod):
-            yield f"  {type(value).__name__} {name}{signature(getattr(kind, name))}"
+            yield f"  {type(value).__name__} {name}{signature(getattr(kind, name), variables)}"
         elif inspect.isfunction(value):
-            yield f"  {name}{signature(value)}"
+            yield f"  {name}{signature(value, variables)}"
 
 
 def _owner(kind: type, name: str) -> type:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,11 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
+
+    from mediagit_storage.backend import StorageBackend
+    from mediagit_storage.storage import Storage
+    from mediagit_storage.testing.emulators import Running
+    from mediagit_storage.testing.scripted_server import ScriptedServer
 
 # Before anything imports the suite: its assertions are shown in full.
 pytest.register_assert_rewrite("mediagit_storage.testing")
@@ -170,6 +175,47 @@ settings.register_profile(
 )
 #: New examples every time, and many more of them: `make test-long`.
 settings.register_profile("nightly", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=_QUIET)
+
+
+# ---- servers that play scripts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def play(opened: Callable[..., StorageBackend]) -> Iterator[Callable[..., tuple[Storage, ScriptedServer]]]:
+    """A storage whose server answers one request a connection, with the given steps in turn.
+
+    A step that is a tuple is a whole script for its connection; after the last one, the last is played again. The
+    folder's own fixture ``opened`` opens its backend at a URL.
+    """
+    # Not before assertions of the suite are rewritten.
+    from mediagit_storage.storage import Storage
+    from mediagit_storage.testing.scripted_server import Receive, ScriptedServer
+
+    with contextlib.ExitStack() as stack:
+
+        def build(*steps: object, **options: object) -> tuple[Storage, ScriptedServer]:
+            scripts = [each if isinstance(each, tuple) else (Receive(), each) for each in steps]
+            server = stack.enter_context(ScriptedServer(*scripts))
+            return Storage(opened(server.url, **options)), server
+
+        yield build
+
+
+# ---- the command line, on a real server ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mgs(server: Running, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs `mgs` with the environment of the folder's ``server``; ``changes`` to it are given by name."""
+
+    def run(*arguments: object, stdin: bytes | None = None, **changes: str) -> subprocess.CompletedProcess[bytes]:
+        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
+        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
+        )
+
+    return run
 
 
 # ---- nothing left behind -------------------------------------------------------------------------------------------

@@ -125,6 +125,9 @@ class _Unbounded(Scope):
         """Always."""
         return True
 
+    def check(self) -> None:
+        """Nothing to stop for: asked before every operation, so it costs nothing."""
+
     def cancel(self) -> None:
         """Refused: it would stop everything in this process, for ever."""
         raise RuntimeError("there is no scope around this call; cancel one made by scope()")

@@ -40,22 +40,6 @@ def opened() -> Iterator[Callable[..., AzureBackend]]:
 
 
 @pytest.fixture
-def play(opened) -> Iterator[Callable[..., tuple[Storage, ScriptedServer]]]:
-    """A storage whose server answers one request a connection, with the given steps in turn.
-
-    A step that is a tuple is a whole script for its connection; after the last one, the last is played again.
-    """
-    with ExitStack() as stack:
-
-        def build(*steps: object, **options: object) -> tuple[Storage, ScriptedServer]:
-            scripts = [each if isinstance(each, tuple) else (Receive(), each) for each in steps]
-            server = stack.enter_context(ScriptedServer(*scripts))
-            return Storage(opened(server.url, **options)), server
-
-        yield build
-
-
-@pytest.fixture
 def routed(play) -> Callable[..., tuple[Storage, ScriptedServer]]:
     """A storage whose server answers by what is asked: the first rule whose words are all in the request's head counts.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 
 import pytest
 
@@ -11,31 +10,18 @@ from mediagit_storage.errors import (
     AlreadyExistsError,
     IntegrityError,
     PreconditionError,
-    StorageError,
-    StorageTimeoutError,
     ThrottledError,
     UnavailableError,
 )
 from mediagit_storage.storage import Storage
-from mediagit_storage.testing.conformance import (
-    BatchContract,
-    ConditionContract,
-    CopyContract,
-    DeleteContract,
-    ErrorContract,
-    ListingContract,
-    ObjectContract,
-    RangeContract,
-    SourceContract,
-    StreamingContract,
-)
+from mediagit_storage.testing.bad_network import BadReads, BadWrites, SlowestNetwork, read_faults, weather, write_faults
+from mediagit_storage.testing.conformance import BatchContract, ConditionContract
 from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, Storm, is_method
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.toxics import (
     CutAnswer,
     Fail,
     FailAfterwards,
-    Hang,
     Latency,
     OneByteAtATime,
     ResetBefore,
@@ -44,7 +30,6 @@ from mediagit_storage.testing.toxics import (
     SwallowAnswer,
     truncated_xml,
     wrong_length,
-    wrong_range,
 )
 
 MIB = 1024 * 1024
@@ -70,26 +55,9 @@ def through(servers, fresh_container, open_azure):
     return enter
 
 
-class TestOneByteAtATime(
-    ErrorContract,
-    ObjectContract,
-    SourceContract,
-    DeleteContract,
-    RangeContract,
-    ConditionContract,
-    ListingContract,
-    CopyContract,
-    BatchContract,
-    StreamingContract,
-):
-    """The suite with every head, and the first bytes of every body, arriving one by one."""
-
+class TestOneByteAtATime(BatchContract, ConditionContract, SlowestNetwork):
     server_name = "azurite"
     deviations = {"test_characters_that_mean_something_elsewhere": "azure-backslash-is-a-slash"}
-    rounds = 1
-    many = 120
-    large = 1_500_000
-    chunk_sizes = (1, 64 * 1024)
     storage_class = "Cool"
 
     def open_backend(self):
@@ -108,79 +76,34 @@ class TestOneByteAtATime(
             self.server, container, endpoint=endpoint, buffer_size=8 * MIB, part_size=MIB, multipart_threshold=MIB
         )
 
-    @pytest.fixture(autouse=True)
-    def conformance_case(self, tmp_path, request):
-        with FaultProxy(self.server.host, always=[OneByteAtATime(600)]) as self.proxy, self.running(tmp_path):
-            yield
-
 
 # ---- one fault, one promise
 
 
-READ_FAULTS = [
-    ResetBefore(), CutAnswer(0), CutAnswer(1000), CutAnswer(1000, reset=True), SwallowAnswer(), SwallowAnswer(reset=False),
-    Fail(500, "InternalError"), Fail(500, "OperationTimedOut"), Fail(503, "ServerBusy"), Fail(503, "ServerBusy", "0"),
-    wrong_length(50), SlowClose(0.0), Latency(0.05),
-]  # fmt: skip
+WRITE_FAULTS = write_faults(
+    Fail(500, "InternalError"), Fail(503, "ServerBusy", "0"), FailAfterwards(500), FailAfterwards(503, "ServerBusy")
+)
 
 
-@pytest.mark.parametrize("toxic", READ_FAULTS, ids=repr)
-def test_a_read_comes_whole_all_the_same(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="/k")))
-    data = content(300_000)
-    plain.put("k", data)
-    with proxy:
-        assert spoilt.get("k") == data
-        assert spoilt.get("k", offset=1000, length=5000) == data[1000:6000]
-        assert spoilt.get("k", suffix=777) == data[-777:]
-        assert b"".join(spoilt.stream("k")) == data
+class TestReads(BadReads):
+    read_faults = read_faults(
+        Fail(500, "InternalError"),
+        Fail(500, "OperationTimedOut"),
+        Fail(503, "ServerBusy"),
+        Fail(503, "ServerBusy", "0"),
+    )
+    lastings = (
+        (Fail(503, "ServerBusy", "0"), ThrottledError),
+        (Fail(500, "InternalError"), UnavailableError),
+        (ResetBefore(), UnavailableError),
+        (SwallowAnswer(), UnavailableError),
+    )
+    range_field = "x-ms-range"
 
 
-@pytest.mark.parametrize("toxic", [CutAnswer(100_000), CutAnswer(100_000, reset=True)], ids=repr)
-def test_a_stream_that_breaks_off_goes_on_where_it_was(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="/k"), times=2))
-    data = content(3_000_000)
-    plain.put("k", data)
-    with proxy:
-        assert b"".join(spoilt.stream("k")) == data
-        ranges = [request.value("x-ms-range") for request in proxy.requests if "/k" in request.target]
-        assert ranges[0] is None
-        assert None not in ranges[1:]
-        assert all(request.value("if-match") for request in proxy.requests[-2:])
-
-
-def test_a_range_other_than_asked_for_is_never_given_out(through):
-    proxy, spoilt, plain = through(Fault(wrong_range(7), matches=is_method("GET"), times=100))
-    plain.put("k", content(1000))
-    with proxy, pytest.raises(IntegrityError):
-        spoilt.get("k", offset=100, length=50)
-
-
-WRITE_FAULTS = [
-    ResetBefore(), ResetWhileSending(0), ResetWhileSending(1000), SwallowAnswer(), SwallowAnswer(reset=False),
-    Fail(500, "InternalError"), Fail(503, "ServerBusy", "0"), FailAfterwards(500), FailAfterwards(503, "ServerBusy"),
-    SlowClose(0.0),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_a_write_is_repeated(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    data = content(300_000)
-    with proxy:
-        spoilt.put("k", data)
-    assert plain.get("k") == data
-
-
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_our_own_create_is_not_a_conflict(through, toxic):
-    """A lost answer to a create-only write is resolved: the object there is ours."""
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    with proxy:
-        assert spoilt.put("k", b"ours", if_absent=True).size == 4
-        with pytest.raises(AlreadyExistsError):
-            spoilt.put("k", b"later", if_absent=True)
-    assert plain.get("k") == b"ours"
+class TestWrites(BadWrites):
+    write_faults = WRITE_FAULTS
+    lost_answers = (SwallowAnswer(), FailAfterwards(503, "ServerBusy"), ResetBefore())
 
 
 @pytest.mark.parametrize("toxic", [SwallowAnswer(), FailAfterwards(503, "ServerBusy"), ResetBefore()], ids=repr)
@@ -192,15 +115,6 @@ def test_our_own_replacement_is_not_a_conflict(through, toxic):
         with pytest.raises(PreconditionError):
             spoilt.put("k", b"newer", if_match=etag)
     assert plain.get("k") == b"new"
-
-
-@pytest.mark.parametrize("toxic", [SwallowAnswer(), FailAfterwards(503, "ServerBusy"), ResetBefore()], ids=repr)
-def test_anothers_create_is_a_conflict_however_bad_the_network(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    plain.put("k", b"theirs")
-    with proxy, pytest.raises(AlreadyExistsError):
-        spoilt.put("k", b"ours", if_absent=True)
-    assert plain.get("k") == b"theirs"
 
 
 @pytest.mark.parametrize("toxic", [*WRITE_FAULTS, ResetWhileSending(500_000)], ids=repr)
@@ -259,34 +173,6 @@ def test_a_delete_whose_answer_was_lost_is_no_missing_object(through):
 # ---- when nothing helps
 
 
-@pytest.mark.parametrize(
-    ("toxic", "kind"),
-    [
-        (Fail(503, "ServerBusy", "0"), ThrottledError),
-        (Fail(500, "InternalError"), UnavailableError),
-        (ResetBefore(), UnavailableError),
-        (SwallowAnswer(), UnavailableError),
-    ],
-    ids=repr,
-)
-def test_a_fault_that_stays_is_its_own_error_after_three_attempts(through, toxic, kind):
-    proxy, spoilt, plain = through(Fault(toxic, times=100))
-    plain.put("k", b"x")
-    with proxy:
-        with pytest.raises(kind):
-            spoilt.get("k")
-        assert len(proxy.requests) == 3
-        with pytest.raises(UnavailableError):
-            spoilt.exists("k")
-    assert plain.get("k") == b"x"
-
-
-def test_a_server_that_never_answers_is_a_time_out(through):
-    proxy, spoilt, _ = through(Fault(Hang(), times=100), idle_timeout=0.3, attempts=1)
-    with proxy, pytest.raises(StorageTimeoutError):
-        spoilt.get("k")
-
-
 def test_a_failed_upload_leaves_the_old_object_and_nothing_else(through):
     blocks = Fault(Fail(500), times=100, matches=is_method("PUT", having="comp=block"))
     proxy, spoilt, plain = through(blocks, **SMALL_BLOCKS)
@@ -315,31 +201,11 @@ def test_a_storm_of_faults_loses_and_tears_nothing(through, seed):
     """Four writers, readers and deleters in one container, a third of all requests spoilt."""
     storm = Storm(STORM, seed=seed, rate=0.3, in_a_row=3)
     proxy, spoilt, plain = through(storm=storm, attempts=8, **SMALL_BLOCKS)
-    expected, wrong = {}, []
-
-    def work(number):
-        for turn in range(12):
-            key = f"{number}/{turn % 5}"
-            data = content(2 * MIB + 9 if turn == 6 else 1000 * turn, seed=number)
-            try:
-                if turn % 5 == 4:
-                    spoilt.delete(key)
-                    expected.pop(key, None)
-                    continue
-                spoilt.put(key, data, if_absent=turn < 4)
-                expected[key] = data
-                if spoilt.get(key) != data:
-                    wrong.append(f"{key} is torn")
-            except StorageError as error:
-                wrong.append(f"{key}: {error!r}")
-
-    with proxy:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
-        assert {info.key: info.size for info in spoilt.list()} == {key: len(data) for key, data in expected.items()}
-    assert {info.key: plain.get(info.key) for info in plain.list()} == expected
+    weather(
+        proxy,
+        spoilt,
+        plain,
+        lambda number, turn: content(2 * MIB + 9 if turn == 6 else 1000 * turn, seed=number),
+        creates=4,
+    )
     assert [*plain.pending_uploads()] == []

@@ -11,8 +11,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mediagit_storage.backends.gcs import GCSBackend, GCSConfig
-from mediagit_storage.storage import Storage
-from mediagit_storage.testing.scripted_server import Receive, ScriptedServer
 
 
 @pytest.fixture
@@ -30,22 +28,6 @@ def opened() -> Iterator[Callable[..., GCSBackend]]:
                 **options,
             }
             return stack.enter_context(closing(GCSBackend.from_config(GCSConfig(**given))))
-
-        yield build
-
-
-@pytest.fixture
-def play(opened) -> Iterator[Callable[..., tuple[Storage, ScriptedServer]]]:
-    """A storage whose server answers one request a connection, with the given steps in turn.
-
-    A step that is a tuple is a whole script for its connection; after the last one, the last is played again.
-    """
-    with ExitStack() as stack:
-
-        def build(*steps: object, **options: object) -> tuple[Storage, ScriptedServer]:
-            scripts = [each if isinstance(each, tuple) else (Receive(), each) for each in steps]
-            server = stack.enter_context(ScriptedServer(*scripts))
-            return Storage(opened(server.url, **options)), server
 
         yield build
 

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import threading
 
 import pytest
 
 from mediagit_storage.errors import (
-    AlreadyExistsError,
     ConnectionLostError,
     IntegrityError,
     StorageError,
-    StorageTimeoutError,
     ThrottledError,
     UnavailableError,
 )
 from mediagit_storage.storage import Storage
-from mediagit_storage.testing.conformance import (
-    BatchContract,
-    ConditionContract,
-    CopyContract,
-    DeleteContract,
-    ErrorContract,
-    ListingContract,
-    ObjectContract,
-    RangeContract,
-    SourceContract,
-    StreamingContract,
-)
+from mediagit_storage.testing.bad_network import BadReads, BadWrites, SlowestNetwork, read_faults, weather, write_faults
+from mediagit_storage.testing.conformance import BatchContract, ConditionContract
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, Storm, is_method
 from mediagit_storage.testing.sources import content
@@ -36,7 +23,6 @@ from mediagit_storage.testing.toxics import (
     CutAnswer,
     Fail,
     FailAfterwards,
-    Hang,
     Latency,
     OneByteAtATime,
     ResetBefore,
@@ -44,7 +30,6 @@ from mediagit_storage.testing.toxics import (
     SlowClose,
     SwallowAnswer,
     wrong_length,
-    wrong_range,
 )
 
 from .conftest import new_name, open_bucket
@@ -68,30 +53,13 @@ def through(servers, open_gcs):
     return enter
 
 
-class TestOneByteAtATime(
-    ErrorContract,
-    ObjectContract,
-    SourceContract,
-    DeleteContract,
-    RangeContract,
-    ConditionContract,
-    ListingContract,
-    CopyContract,
-    BatchContract,
-    StreamingContract,
-):
-    """The suite with every head, and the first bytes of every body, arriving one by one."""
-
+class TestOneByteAtATime(BatchContract, ConditionContract, SlowestNetwork):
     server_name = "fake-gcs-server"
     deviations = {
         "test_a_delete_on_condition": "gcs-ignores-delete-conditions",
         "test_a_create_only_copy": "gcs-ignores-copy-conditions",
         "test_of_many_create_only_renames_one_wins": "gcs-ignores-copy-conditions",
     }
-    rounds = 1
-    many = 120
-    large = 1_500_000
-    chunk_sizes = (1, 64 * KIB)
 
     def open_backend(self):
         self.bucket = new_name(self.server)
@@ -103,87 +71,34 @@ class TestOneByteAtATime(
     def missing_bucket(self):
         return open_bucket(self.server, f"missing-{secrets.token_hex(8)}", emulator_host=self.proxy.url)
 
-    @pytest.fixture(autouse=True)
-    def conformance_case(self, tmp_path, request):
-        with FaultProxy(self.server.host, always=[OneByteAtATime(600)]) as self.proxy, self.running(tmp_path):
-            yield
-
 
 # ---- one fault, one promise
 
 
-READ_FAULTS = [
-    ResetBefore(), CutAnswer(0), CutAnswer(1000), CutAnswer(1000, reset=True), SwallowAnswer(), SwallowAnswer(reset=False),
-    Fail(500), Fail(503), Fail(503, "", "0"), Fail(429, "", "0"), wrong_length(50), SlowClose(0.0), Latency(0.05),
-]  # fmt: skip
+WRITE_FAULTS = write_faults(Fail(500), Fail(503, "", "0"), Fail(429), FailAfterwards(500), FailAfterwards(503))
 
 
-@pytest.mark.parametrize("toxic", READ_FAULTS, ids=repr)
-def test_a_read_comes_whole_all_the_same(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="alt=media")))
-    data = content(300_000)
-    plain.put("k", data)
-    with proxy:
-        assert spoilt.get("k") == data
-        assert spoilt.get("k", offset=1000, length=5000) == data[1000:6000]
-        assert b"".join(spoilt.stream("k")) == data
+class TestReads(BadReads):
+    read_faults = read_faults(Fail(500), Fail(503), Fail(503, "", "0"), Fail(429, "", "0"))
+    lastings = (
+        (Fail(429, "", "0"), ThrottledError),
+        (Fail(500), UnavailableError),
+        (ResetBefore(), UnavailableError),
+        (SwallowAnswer(), UnavailableError),
+    )
+
+    def reads(self, request):
+        return request.method == "GET" and "alt=media" in request.target
+
+    def pinned(self, request):
+        return "generation=" in request.target
 
 
-@pytest.mark.parametrize("toxic", [CutAnswer(100_000), CutAnswer(100_000, reset=True)], ids=repr)
-def test_a_stream_that_breaks_off_goes_on_where_it_was(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="alt=media"), times=2))
-    data = content(3_000_000)
-    plain.put("k", data)
-    with proxy:
-        assert b"".join(spoilt.stream("k")) == data
-        ranges = [request.value("range") for request in proxy.requests if "alt=media" in request.target]
-        assert ranges[0] is None
-        assert None not in ranges[1:]
-        assert all("generation=" in request.target for request in proxy.requests[-2:])
+class TestWrites(BadWrites):
+    write_faults = WRITE_FAULTS
 
-
-def test_a_range_other_than_asked_for_is_never_given_out(through):
-    proxy, spoilt, plain = through(Fault(wrong_range(7), matches=is_method("GET"), times=100))
-    plain.put("k", content(1000))
-    with proxy, pytest.raises(IntegrityError):
-        spoilt.get("k", offset=100, length=50)
-
-
-WRITE_FAULTS = [
-    ResetBefore(), ResetWhileSending(0), ResetWhileSending(1000), SwallowAnswer(), SwallowAnswer(reset=False),
-    Fail(500), Fail(503, "", "0"), Fail(429), FailAfterwards(500), FailAfterwards(503), SlowClose(0.0),
-]  # fmt: skip
-UPLOADS = is_method("POST", having="uploadType=multipart")
-
-
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_a_write_is_repeated(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=UPLOADS))
-    data = content(300_000)
-    with proxy:
-        spoilt.put("k", data)
-    assert plain.get("k") == data
-
-
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_our_own_create_is_not_a_conflict(through, toxic):
-    """A lost answer to a create-only write is resolved: the object there is ours."""
-    proxy, spoilt, plain = through(Fault(toxic, matches=UPLOADS))
-    with proxy:
-        assert spoilt.put("k", b"ours", if_absent=True).size == 4
-        with pytest.raises(AlreadyExistsError):
-            spoilt.put("k", b"later", if_absent=True)
-    assert plain.get("k") == b"ours"
-    assert plain.stat("k").attributes.metadata == {}
-
-
-@pytest.mark.parametrize("toxic", [SwallowAnswer(), FailAfterwards(503), ResetBefore()], ids=repr)
-def test_anothers_create_is_a_conflict_however_bad_the_network(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=UPLOADS))
-    plain.put("k", b"theirs")
-    with proxy, pytest.raises(AlreadyExistsError):
-        spoilt.put("k", b"ours", if_absent=True)
-    assert plain.get("k") == b"theirs"
+    def writes(self, request):
+        return request.method == "POST" and "uploadType=multipart" in request.target
 
 
 # ---- uploads in sessions
@@ -330,34 +245,6 @@ def test_half_a_page_is_an_error(through):
 # ---- when nothing helps
 
 
-@pytest.mark.parametrize(
-    ("toxic", "kind"),
-    [
-        (Fail(429, "", "0"), ThrottledError),
-        (Fail(500), UnavailableError),
-        (ResetBefore(), UnavailableError),
-        (SwallowAnswer(), UnavailableError),
-    ],
-    ids=repr,
-)
-def test_a_fault_that_stays_is_its_own_error_after_three_attempts(through, toxic, kind):
-    proxy, spoilt, plain = through(Fault(toxic, times=100))
-    plain.put("k", b"x")
-    with proxy:
-        with pytest.raises(kind):
-            spoilt.get("k")
-        assert len(proxy.requests) == 3
-        with pytest.raises(UnavailableError):
-            spoilt.exists("k")
-    assert plain.get("k") == b"x"
-
-
-def test_a_server_that_never_answers_is_a_time_out(through):
-    proxy, spoilt, _ = through(Fault(Hang(), times=100), idle_timeout=0.3, attempts=1)
-    with proxy, pytest.raises(StorageTimeoutError):
-        spoilt.get("k")
-
-
 @pytest.mark.parametrize("status", [403, 404, 502])
 def test_a_page_of_a_proxy_proves_no_absence(through, status):
     """Neither 404 nor 403 is "not there" where the service did not say it."""
@@ -385,31 +272,5 @@ def test_a_storm_of_faults_loses_and_tears_nothing(through, seed):
     """Four writers, readers and deleters in one bucket, a third of all requests spoilt."""
     storm = Storm(STORM, seed=seed, rate=0.3, in_a_row=3)
     proxy, spoilt, plain = through(storm=storm, attempts=8, **SESSIONS)
-    expected, wrong = {}, []
-
-    def work(number):
-        for turn in range(12):
-            key = f"{number}/{turn % 5}"
-            data = content(70 * KIB * turn, seed=number)
-            try:
-                if turn % 5 == 4:
-                    spoilt.delete(key)
-                    expected.pop(key, None)
-                    continue
-                # In one request: sessions of the emulator know no conditions.
-                spoilt.put(key, data, if_absent=turn < 2)
-                expected[key] = data
-                if spoilt.get(key) != data:
-                    wrong.append(f"{key} is torn")
-            except StorageError as error:
-                wrong.append(f"{key}: {error!r}")
-
-    with proxy:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert wrong == []
-        assert {info.key: info.size for info in spoilt.list()} == {key: len(data) for key, data in expected.items()}
-    assert {info.key: plain.get(info.key) for info in plain.list()} == expected
+    # In one request: sessions of the emulator know no conditions.
+    weather(proxy, spoilt, plain, lambda number, turn: content(70 * KIB * turn, seed=number), creates=2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -42,20 +40,6 @@ def test_no_server_there():
 def test_check_tells_a_missing_bucket(server, open_gcs):
     store = Storage(open_gcs(server, "t-missing-bucket"))
     assert "failed" in {finding.level.value for finding in store.check()}
-
-
-@pytest.fixture
-def mgs(server, tmp_path):
-    """Runs `mgs` with the server's environment; ``changes`` to it are given by name."""
-
-    def run(*arguments, stdin=None, **changes):
-        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
-        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
-        )
-
-    return run
 
 
 def test_a_folder_there_and_back(server, bucket, mgs, tmp_path):

@@ -37,13 +37,12 @@ from mediagit_storage.backends.gcs.resources import (
 from mediagit_storage.backends.gcs.shapes import (
     MADE_UP_TYPE,
     MAX_METADATA,
-    TOKEN,
     attributes_of,
     copied_object,
+    hidden_of,
     key_fields,
     multipart_body,
     new_object,
-    token_of,
 )
 from mediagit_storage.errors import (
     ChecksumError,
@@ -190,7 +189,7 @@ def test_attributes_there_and_back():
     assert document["metadata"] == {"name": "日本 ", "empty": "", "mgs-token": "T"}
     back = decode_object(json.dumps({**document, "generation": "1"}).encode())
     assert attributes_of(back) == attributes
-    assert token_of(back) == "T"
+    assert hidden_of(back) == {"token": "T"}
 
 
 def test_what_nobody_gave_reads_back_as_nothing():
@@ -226,13 +225,13 @@ def test_copies_keep_what_they_are_not_told():
     """Also what this library has no name for, and never another write's token."""
     resource = ObjectResource(
         "k", 1, content_language="de", custom_time="2020-01-01T00:00:00Z", storage_class="COLDLINE",
-        metadata={"a": "1", TOKEN: "old"},
+        metadata={"a": "1", "mgs-token": "old"},
     )  # fmt: skip
     kept = copied_object(resource, None, None)
     assert (kept.content_language, kept.custom_time, kept.storage_class) == ("de", "2020-01-01T00:00:00Z", "COLDLINE")
     assert kept.metadata == {"a": "1"}
-    assert copied_object(resource, None, "new").metadata == {"a": "1", TOKEN: "new"}
-    assert copied_object(resource, Attributes(metadata={"b": "2"}), "new").metadata == {"b": "2", TOKEN: "new"}
+    assert copied_object(resource, None, "new").metadata == {"a": "1", "mgs-token": "new"}
+    assert copied_object(resource, Attributes(metadata={"b": "2"}), "new").metadata == {"b": "2", "mgs-token": "new"}
     assert copied_object(resource, Attributes(), "new").storage_class is None
 
 

@@ -25,7 +25,7 @@ def backends_of_the_guide() -> types.ModuleType:
     # A module that can be imported, as a reader's file would be: pickles name it.
     module = sys.modules["backends_of_the_guide"] = types.ModuleType("backends_of_the_guide")
     for block in blocks():
-        if "(StorageBackend):" in block:
+        if re.search(r"^class \w+\((StorageBackend|HttpBackend\[\w+\])\):", block, re.MULTILINE):
             exec(compile(block, GUIDE.name, "exec", dont_inherit=True), vars(module))
     return module
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import mediagit_storage.http
 from mediagit_storage import errors
 from mediagit_storage.http.faults import FaultKind, TransferFault, certificate_detail, error_for, fault_of, kind_of_code
-from mediagit_storage.http.headers import Headers, final_head, head_is_complete
+from mediagit_storage.http.headers import Headers, final_head, head_is_complete, layout_of
 from mediagit_storage.http.patience import Patience
 from mediagit_storage.http.redact import is_secret_header, redact_headers, redact_text, redact_url
 from mediagit_storage.http.request import FileBody, PiecesBody, Request
@@ -90,7 +90,7 @@ def test_no_header_ever_becomes_two_lines(name, value):
 
 
 def test_what_libcurl_would_add_is_switched_off():
-    assert Request("GET", URL).lines == ["Accept:", "Expect:"]
+    assert Request("GET", URL).lines == ["Accept:"]
     assert Request("PUT", URL, body=b"").lines == ["Accept:", "Expect:", "Content-Type:"]
     assert "Expect: 100-continue" in Request("PUT", URL, body=b"", expect_continue=True).lines
 
@@ -177,6 +177,38 @@ def test_several_fields_at_once():
 def test_heads_with_the_same_names_have_their_own_values():
     heads = [Headers.of([("ETag", value), ("Content-Length", value)]) for value in ("1", "2")]
     assert [dict(each) for each in heads] == [{"etag": value, "content-length": value} for value in ("1", "2")]
+
+
+_HEADS = [
+    [],
+    [b"HTTP/1.1 200 OK\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: a\r\n", b"Date: now\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: b: c\r\n", b"Date: \r\n"],
+    [b"HTTP/1.1 404 Not Found\r\n", b"etag: a\r\n", b"Date: now\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"Date: now\r\n", b"ETag: a\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: a\r\n", b"Date:now\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: a\r\n", b" Date: folded\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: a\r\n", b"eTAG: b\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: a\r\n", b"Date\r\n"],
+    [b"HTTP/1.1 200 OK\r\n", b"ETag: \xff\r\n", b"Date: now\r\n", b"X: y\r\n"],
+]
+
+
+@pytest.mark.parametrize("after", _HEADS)
+@pytest.mark.parametrize("before", _HEADS)
+def test_what_was_learned_of_one_head_says_nothing_false_about_the_next(before, after):
+    known = layout_of(before, None)
+    got = Headers(after, layout_of(after, known))
+    assert dict(got) == dict(Headers(after))
+    assert len(got) == len(Headers(after))
+    assert got.pick("etag", "date", "x") == Headers(after).pick("etag", "date", "x")
+
+
+def test_a_layout_is_kept_while_it_fits():
+    first, same, other = (Headers.of([(name, "v")])._lines for name in ("ETag", "ETag", "Etag"))
+    known = layout_of(first, None)
+    assert layout_of(same, known) is known
+    assert layout_of(other, known) is not known
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 200])

@@ -482,6 +482,22 @@ def test_a_hook_that_fails_is_its_jobs_error():
     assert str(result.error) == "no new token"
 
 
+def test_a_code_that_cannot_be_read_is_its_jobs_error():
+    def broken(response):
+        raise ValueError("no document")
+
+    jobs = [Job(jobs_for("a")["a"].build, code_of=broken), *jobs_for("b").values()]
+    results = list(run_all(iter(jobs), instantly({"a": [respond(200)], "b": [respond(200)]})))
+    assert [str(each.error) if each.error else each.retried.response.status for each in results] == ["no document", 200]
+
+
+def test_the_time_of_the_first_attempt_counts():
+    outcomes = {"a": [respond(200)], "b": [respond(503), respond(200)]}
+    results = list(run_all(iter(jobs_for("ab").values()), instantly(outcomes), Rules(clock=Running(), random=half)))
+    once, twice = sorted(each.retried.elapsed for each in results)
+    assert 0 < once < 0.1 < twice
+
+
 def test_nothing_to_do_and_nothing_now():
     assert list(run_all(iter([]), instantly({}))) == []
     feed = itertools.chain([None, None], jobs_for("a").values(), [None])

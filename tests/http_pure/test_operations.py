@@ -185,6 +185,33 @@ def test_what_blocks_runs_beside():
     assert threading.current_thread() not in plain.threads
 
 
+def test_what_runs_beside_is_bounded():
+    """However long the feed: no more is begun than may run, and no more results wait than that."""
+    waiting, begun, most = threading.Event(), 0, 0
+
+    class Waiting(Plain):
+        def stat(self, operation):
+            nonlocal begun, most
+            begun += 1
+            most = max(most, begun)
+            step = super().stat(operation)
+            return Working(lambda: waiting.wait(60) and step.work())
+
+    class Asking(Wire):
+        def send_all(self, requests, **options):
+            # Nothing ends before there is nothing to be done but wait.
+            return super().send_all((each or waiting.set() for each in requests), **options)
+
+    client = Client()
+    client.transport = Asking({})
+    feed = (StatOperation(str(number)) for number in range(40))
+    for completion in run_operations(client, Waiting(client), feed, LIMITS):
+        assert completion.error is None
+        begun -= 1
+    # Two travel at a time, here results of what is over.
+    assert most <= LIMITS.concurrency + 2
+
+
 def test_what_cannot_be_begun_is_a_failure_of_its_own():
     class Refusing(Plain):
         def put(self, operation):

@@ -17,6 +17,7 @@ from mediagit_storage.secrets import Secret
         "a bearer canary-canary is too old",
         "SharedKey account:canary=",
         "SharedKeyLite account:canary=",
+        "SharedKey account canarycanary",
         "sv=2020&sig=canary%3D&se=2030",
         '"access_token": "canary"',
         "AccountKey=canary==;EndpointSuffix=x",

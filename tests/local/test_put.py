@@ -276,6 +276,8 @@ def test_late_attributes_are_asked_once_the_source_is_read(store):
     store.put("key", pieces(), attributes=Attributes(content_type="lost"), late_attributes=late)
     assert order == ["read", "asked"]
     assert store.backend.stat("key").attributes == Attributes(metadata={"hash": "1"})
+    store.put("key", pieces(), attributes=Attributes(content_type="lost"), late_attributes=Attributes)
+    assert store.backend.stat("key").attributes == Attributes()
 
 
 @pytest.mark.parametrize(

@@ -7,43 +7,23 @@ import secrets
 import pytest
 
 from mediagit_storage.errors import (
-    AlreadyExistsError,
-    IntegrityError,
-    StorageTimeoutError,
     ThrottledError,
     UnavailableError,
 )
 from mediagit_storage.storage import Storage
-from mediagit_storage.testing.conformance import (
-    BatchContract,
-    ConditionContract,
-    CopyContract,
-    DeleteContract,
-    ErrorContract,
-    ListingContract,
-    ObjectContract,
-    RangeContract,
-    SourceContract,
-    StreamingContract,
-)
+from mediagit_storage.testing.bad_network import BadReads, BadWrites, SlowestNetwork, read_faults, write_faults
+from mediagit_storage.testing.conformance import BatchContract, ConditionContract
 from mediagit_storage.testing.emulators.raw_s3 import call
 from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, is_method
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.toxics import (
-    CutAnswer,
     Fail,
     FailAfterwards,
-    Hang,
-    Latency,
-    OneByteAtATime,
     ResetBefore,
     ResetWhileSending,
-    SlowClose,
     SwallowAnswer,
     error_in_ok,
     truncated_xml,
-    wrong_length,
-    wrong_range,
 )
 
 MIB = 1024 * 1024
@@ -64,29 +44,12 @@ def through(servers, new_bucket, open_s3):
     return enter
 
 
-class TestOneByteAtATime(
-    ErrorContract,
-    ObjectContract,
-    SourceContract,
-    DeleteContract,
-    RangeContract,
-    ConditionContract,
-    ListingContract,
-    CopyContract,
-    BatchContract,
-    StreamingContract,
-):
-    """The suite with every head, and the first bytes of every body, arriving one by one."""
-
+class TestOneByteAtATime(BatchContract, ConditionContract, SlowestNetwork):
     server_name = "seaweedfs"
     deviations = {
         "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
         "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
     }
-    rounds = 1
-    many = 120
-    large = 1_500_000
-    chunk_sizes = (1, 64 * 1024)
 
     def open_backend(self):
         self.bucket = self.make_bucket(self.server)
@@ -98,87 +61,31 @@ class TestOneByteAtATime(
     def missing_bucket(self):
         return self.open_bucket(self.server, f"missing-{secrets.token_hex(8)}", endpoint=self.proxy.url)
 
-    @pytest.fixture(autouse=True)
-    def conformance_case(self, tmp_path, request):
-        with FaultProxy(self.server.host, always=[OneByteAtATime(600)]) as self.proxy, self.running(tmp_path):
-            yield
-
 
 # ---- one fault, one promise
 
 
-READ_FAULTS = [
-    ResetBefore(), CutAnswer(0), CutAnswer(1000), CutAnswer(1000, reset=True), SwallowAnswer(), SwallowAnswer(reset=False),
-    Fail(500, "InternalError"), Fail(503, "SlowDown"), Fail(503, "SlowDown", "0"), Fail(429, "TooManyRequests", "0"),
-    wrong_length(50), SlowClose(0.0), Latency(0.05),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("toxic", READ_FAULTS, ids=repr)
-def test_a_read_comes_whole_all_the_same(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="/k")))
-    data = content(300_000)
-    plain.put("k", data)
-    with proxy:
-        assert spoilt.get("k") == data
-        assert spoilt.get("k", offset=1000, length=5000) == data[1000:6000]
-        assert b"".join(spoilt.stream("k")) == data
-
-
-@pytest.mark.parametrize("toxic", [CutAnswer(100_000), CutAnswer(100_000, reset=True)], ids=repr)
-def test_a_stream_that_breaks_off_goes_on_where_it_was(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("GET", having="/k"), times=2))
-    data = content(3_000_000)
-    plain.put("k", data)
-    with proxy:
-        assert b"".join(spoilt.stream("k")) == data
-        ranges = [request.value("range") for request in proxy.requests if "/k" in request.target]
-        assert ranges[0] is None
-        assert None not in ranges[1:]
-        assert all(request.value("if-match") for request in proxy.requests[-2:])
-
-
-def test_a_range_other_than_asked_for_is_never_given_out(through):
-    proxy, spoilt, plain = through(Fault(wrong_range(7), matches=is_method("GET"), times=100))
-    plain.put("k", content(1000))
-    with proxy, pytest.raises(IntegrityError):
-        spoilt.get("k", offset=100, length=50)
-
-
-WRITE_FAULTS = [
-    ResetBefore(), ResetWhileSending(0), ResetWhileSending(1000), SwallowAnswer(), SwallowAnswer(reset=False),
+WRITE_FAULTS = write_faults(
     Fail(500, "InternalError"), Fail(503, "SlowDown", "0"), Fail(429, "TooManyRequests"), FailAfterwards(500),
-    FailAfterwards(503, "SlowDown"), SlowClose(0.0),
-]  # fmt: skip
+    FailAfterwards(503, "SlowDown"),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_a_write_is_repeated(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    data = content(300_000)
-    with proxy:
-        spoilt.put("k", data)
-    assert plain.get("k") == data
+class TestReads(BadReads):
+    read_faults = read_faults(
+        Fail(500, "InternalError"), Fail(503, "SlowDown"), Fail(503, "SlowDown", "0"), Fail(429, "TooManyRequests", "0")
+    )  # fmt: skip
+    lastings = (
+        (Fail(503, "SlowDown", "0"), ThrottledError),
+        (Fail(500, "InternalError"), UnavailableError),
+        (ResetBefore(), UnavailableError),
+        (SwallowAnswer(), UnavailableError),
+    )
 
 
-@pytest.mark.parametrize("toxic", WRITE_FAULTS, ids=repr)
-def test_our_own_create_is_not_a_conflict(through, toxic):
-    """A lost answer to a create-only write is resolved: the object there is ours."""
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    with proxy:
-        assert spoilt.put("k", b"ours", if_absent=True).size == 4
-        with pytest.raises(AlreadyExistsError):
-            spoilt.put("k", b"later", if_absent=True)
-    assert plain.get("k") == b"ours"
-
-
-@pytest.mark.parametrize("toxic", [SwallowAnswer(), FailAfterwards(503, "SlowDown"), ResetBefore()], ids=repr)
-def test_anothers_create_is_a_conflict_however_bad_the_network(through, toxic):
-    proxy, spoilt, plain = through(Fault(toxic, matches=is_method("PUT", having="/k")))
-    plain.put("k", b"theirs")
-    with proxy, pytest.raises(AlreadyExistsError):
-        spoilt.put("k", b"ours", if_absent=True)
-    assert plain.get("k") == b"theirs"
+class TestWrites(BadWrites):
+    write_faults = WRITE_FAULTS
+    lost_answers = (SwallowAnswer(), FailAfterwards(503, "SlowDown"), ResetBefore())
 
 
 PART_FAULTS = [*WRITE_FAULTS, ResetWhileSending(2 * MIB)]
@@ -229,35 +136,6 @@ def test_a_bulk_delete_whose_answer_was_lost(through):
 
 
 # ---- when nothing helps
-
-
-@pytest.mark.parametrize(
-    ("toxic", "kind"),
-    [
-        (Fail(503, "SlowDown", "0"), ThrottledError),
-        (Fail(500, "InternalError"), UnavailableError),
-        (ResetBefore(), UnavailableError),
-        (SwallowAnswer(), UnavailableError),
-    ],
-    ids=repr,
-)
-def test_a_fault_that_stays_is_its_own_error_after_three_attempts(through, toxic, kind):
-    proxy, spoilt, plain = through(Fault(toxic, times=100))
-    plain.put("k", b"x")
-    with proxy:
-        with pytest.raises(kind):
-            spoilt.get("k")
-        assert len(proxy.requests) == 3
-        # The answer to HEAD has no body that could tell more.
-        with pytest.raises(UnavailableError):
-            spoilt.exists("k")
-    assert plain.get("k") == b"x"
-
-
-def test_a_server_that_never_answers_is_a_time_out(through):
-    proxy, spoilt, _ = through(Fault(Hang(), times=100), idle_timeout=0.3, attempts=1)
-    with proxy, pytest.raises(StorageTimeoutError):
-        spoilt.get("k")
 
 
 def test_a_failed_upload_leaves_the_old_object_and_nothing_else(through):

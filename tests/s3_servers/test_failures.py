@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from functools import partial
 
@@ -101,20 +100,6 @@ def test_check_tells_a_missing_bucket(server, open_s3):
 
 
 # ---- mgs
-
-
-@pytest.fixture
-def mgs(server, tmp_path):
-    """Runs `mgs` with the server's environment; ``changes`` to it are given by name."""
-
-    def run(*arguments, stdin=None, **changes):
-        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
-        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
-        )
-
-    return run
 
 
 def test_a_folder_there_and_back(server, bucket, mgs, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from mediagit_storage.backends.s3 import documents
 from mediagit_storage.backends.s3.documents import CompletedPart
 from mediagit_storage.errors import InvalidKeyError
-from mediagit_storage.types import Retention
 
 NS = {"s": "http://s3.amazonaws.com/doc/2006-03-01/"}
 TEXT = st.text(
@@ -55,22 +53,8 @@ def test_complete_upload_is_in_order():
     ]
 
 
-@given(st.dictionaries(TEXT, TEXT, max_size=4))
-def test_tagging(tags):
-    root = ET.fromstring(documents.object_tagging(tags))
-    assert {
-        each.findtext("s:Key", None, NS): each.findtext("s:Value", None, NS)
-        for each in root.findall("s:TagSet/s:Tag", NS)
-    } == tags
-
-
-def test_bucket_and_lock_documents():
+def test_bucket_documents():
     assert documents.create_bucket(None) == b""
     assert ET.fromstring(documents.create_bucket("eu-west-1")).findtext("s:LocationConstraint", None, NS) == "eu-west-1"
     for enabled, status in ((True, "Enabled"), (False, "Suspended")):
         assert ET.fromstring(documents.versioning(enabled=enabled)).findtext("s:Status", None, NS) == status
-    root = ET.fromstring(documents.retention(Retention("governance", datetime(2030, 1, 2, tzinfo=UTC))))
-    assert root.findtext("s:Mode", None, NS) == "GOVERNANCE"
-    assert root.findtext("s:RetainUntilDate", None, NS) == "2030-01-02T00:00:00.000Z"
-    for on, status in ((True, "ON"), (False, "OFF")):
-        assert ET.fromstring(documents.legal_hold(on=on)).findtext("s:Status", None, NS) == status

@@ -70,7 +70,10 @@ VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 PLAIN = st.none() | st.text("abc/;=\"' 0", min_size=1, max_size=10).filter(lambda text: text == text.strip())
 
 
-@given(PLAIN, PLAIN, st.dictionaries(NAMES, VALUES, max_size=5), st.dictionaries(NAMES, VALUES, max_size=2))
+TOKENS = st.fixed_dictionaries({}, optional={"token": VALUES})
+
+
+@given(PLAIN, PLAIN, st.dictionaries(NAMES, VALUES, max_size=5), TOKENS)
 def test_what_is_sent_reads_back(content_type, disposition, metadata, hidden):
     attributes = Attributes(content_type=content_type, content_disposition=disposition, metadata=metadata)
     fields = attribute_fields(attributes, R2, hidden=hidden)
@@ -79,6 +82,12 @@ def test_what_is_sent_reads_back(content_type, disposition, metadata, hidden):
     found = parse_attributes(Headers.of(fields))
     assert found.attributes == attributes
     assert found.hidden == hidden
+
+
+def test_what_layers_keep_is_shown_to_them_and_the_backends_own_is_not():
+    attributes = Attributes(metadata={"mgs-blake3": "00", "a": "b"})
+    found = parse_attributes(Headers.of(attribute_fields(attributes, R2, hidden={"token": "x"})))
+    assert found == (attributes, {"token": "x"})
 
 
 def test_metadata_is_bounded_before_anything_is_sent():

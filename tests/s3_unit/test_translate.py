@@ -12,7 +12,6 @@ from mediagit_storage.backends.s3.translate import (
     MAX_MESSAGE,
     STATUSES,
     Failure,
-    Recovery,
     failure_in_success,
     failure_of_item,
     read_failure,
@@ -31,96 +30,96 @@ def body(code: str, message: str = "words", more: str = "") -> bytes:
     ).encode()
 
 
-#: (code, status) to (our error, what may help). Every code of the table has a line here.
+#: (code, status) to our error. Every code of the table has a line here.
 EXPECTED = {
-    ("NoSuchKey", 404): ("NotFoundError", "NONE"),
-    ("NoSuchVersion", 404): ("NotFoundError", "NONE"),
-    ("NoSuchBucket", 404): ("BucketNotFoundError", "NONE"),
-    ("NoSuchUpload", 404): ("StorageError", "NONE"),
-    ("InvalidAccessKeyId", 403): ("UnauthenticatedError", "NONE"),
-    ("SignatureDoesNotMatch", 403): ("UnauthenticatedError", "NONE"),
-    ("AuthorizationHeaderMalformed", 400): ("ConfigError", "REGION"),
-    ("AuthorizationQueryParametersError", 400): ("ConfigError", "NONE"),
-    ("MissingSecurityHeader", 400): ("UnauthenticatedError", "NONE"),
-    ("MissingAuthenticationToken", 403): ("UnauthenticatedError", "NONE"),
-    ("CredentialsNotSupported", 400): ("UnauthenticatedError", "NONE"),
-    ("RequestTimeTooSkewed", 403): ("UnauthenticatedError", "RESIGN"),
-    ("RequestExpired", 403): ("UnauthenticatedError", "RESIGN"),
-    ("ExpiredToken", 400): ("UnauthenticatedError", "REFRESH"),
-    ("ExpiredTokenException", 400): ("UnauthenticatedError", "REFRESH"),
-    ("TokenRefreshRequired", 400): ("UnauthenticatedError", "REFRESH"),
-    ("InvalidToken", 400): ("UnauthenticatedError", "REFRESH"),
-    ("InvalidTokenId", 403): ("UnauthenticatedError", "REFRESH"),
-    ("UnrecognizedClientException", 403): ("UnauthenticatedError", "NONE"),
-    ("AccessDenied", 403): ("PermissionDeniedError", "NONE"),
-    ("AccountProblem", 403): ("PermissionDeniedError", "NONE"),
-    ("AllAccessDisabled", 403): ("PermissionDeniedError", "NONE"),
-    ("NotSignedUp", 403): ("PermissionDeniedError", "NONE"),
-    ("InvalidPayer", 403): ("PermissionDeniedError", "NONE"),
-    ("InvalidObjectState", 403): ("UnsupportedError", "NONE"),
-    ("KMS.DisabledException", 400): ("PermissionDeniedError", "NONE"),
-    ("KMS.NotFoundException", 400): ("ConfigError", "NONE"),
-    ("KMS.ThrottlingException", 400): ("ThrottledError", "SLOWER"),
-    ("PermanentRedirect", 301): ("ConfigError", "REGION"),
-    ("Redirect", 307): ("ConfigError", "REGION"),
-    ("TemporaryRedirect", 307): ("UnavailableError", "REGION"),
-    ("IllegalLocationConstraintException", 400): ("ConfigError", "REGION"),
-    ("InvalidLocationConstraint", 400): ("ConfigError", "NONE"),
-    ("InvalidRegion", 400): ("ConfigError", "REGION"),
-    ("PreconditionFailed", 412): ("PreconditionError", "NONE"),
-    ("NotModified", 304): ("NotModifiedError", "NONE"),
-    ("ConditionalRequestConflict", 409): ("UnavailableError", "AGAIN"),
-    ("OperationAborted", 409): ("UnavailableError", "AGAIN"),
-    ("InvalidRange", 416): ("InvalidRangeError", "NONE"),
-    ("EntityTooLarge", 400): ("LimitExceededError", "NONE"),
-    ("EntityTooSmall", 400): ("LimitExceededError", "NONE"),
-    ("MaxMessageLengthExceeded", 400): ("LimitExceededError", "NONE"),
-    ("MetadataTooLarge", 400): ("LimitExceededError", "NONE"),
-    ("MaxPostPreDataLengthExceededError", 400): ("LimitExceededError", "NONE"),
-    ("RequestHeaderSectionTooLarge", 400): ("LimitExceededError", "NONE"),
-    ("TooManyParts", 400): ("LimitExceededError", "NONE"),
-    ("TooManyBuckets", 400): ("CapacityError", "NONE"),
-    ("QuotaExceeded", 403): ("CapacityError", "NONE"),
-    ("StorageQuotaExceeded", 403): ("CapacityError", "NONE"),
-    ("XMinioAdminBucketQuotaExceeded", 400): ("CapacityError", "NONE"),
-    ("XMinioStorageFull", 507): ("CapacityError", "NONE"),
-    ("InsufficientStorage", 507): ("CapacityError", "NONE"),
-    ("CapExceeded", 403): ("CapacityError", "NONE"),
-    ("KeyTooLongError", 400): ("InvalidKeyError", "NONE"),
-    ("XMinioInvalidObjectName", 400): ("InvalidKeyError", "NONE"),
-    ("InvalidURI", 400): ("InvalidKeyError", "NONE"),
-    ("InvalidBucketName", 400): ("ConfigError", "NONE"),
-    ("InvalidStorageClass", 400): ("ConfigError", "NONE"),
-    ("InvalidTag", 400): ("ConfigError", "NONE"),
-    ("InvalidEncryptionAlgorithmError", 400): ("ConfigError", "NONE"),
-    ("InvalidRetentionPeriod", 400): ("ConfigError", "NONE"),
-    ("ObjectLockConfigurationNotFoundError", 404): ("ConfigError", "NONE"),
-    ("NoSuchObjectLockConfiguration", 404): ("ConfigError", "NONE"),
-    ("NotImplemented", 501): ("UnsupportedError", "NONE"),
-    ("XNotImplemented", 501): ("UnsupportedError", "NONE"),
-    ("MethodNotAllowed", 405): ("UnsupportedError", "NONE"),
-    ("BucketAlreadyOwnedByYou", 409): ("AlreadyExistsError", "NONE"),
-    ("BucketAlreadyExists", 409): ("AlreadyExistsError", "NONE"),
-    ("BadDigest", 400): ("ChecksumError", "AGAIN"),
-    ("XAmzContentChecksumMismatch", 400): ("ChecksumError", "AGAIN"),
-    ("XAmzContentSHA256Mismatch", 400): ("ChecksumError", "AGAIN"),
-    ("InvalidDigest", 400): ("ChecksumError", "NONE"),
-    ("IncompleteBody", 400): ("ConnectionLostError", "AGAIN"),
-    ("InvalidPart", 400): ("IntegrityError", "NONE"),
-    ("InvalidPartOrder", 400): ("IntegrityError", "NONE"),
-    ("RequestTimeout", 400): ("StorageTimeoutError", "AGAIN"),
-    ("InternalError", 500): ("UnavailableError", "AGAIN"),
-    ("ServiceUnavailable", 503): ("UnavailableError", "AGAIN"),
-    ("ServerBusy", 503): ("ThrottledError", "SLOWER"),
-    ("XMinioServerNotInitialized", 503): ("UnavailableError", "AGAIN"),
-    ("SlowDown", 503): ("ThrottledError", "SLOWER"),
-    ("SlowDownRead", 503): ("ThrottledError", "SLOWER"),
-    ("SlowDownWrite", 503): ("ThrottledError", "SLOWER"),
-    ("Throttling", 400): ("ThrottledError", "SLOWER"),
-    ("ThrottlingException", 400): ("ThrottledError", "SLOWER"),
-    ("TooManyRequests", 429): ("ThrottledError", "SLOWER"),
-    ("RequestLimitExceeded", 503): ("ThrottledError", "SLOWER"),
-    ("BandwidthLimitExceeded", 503): ("ThrottledError", "SLOWER"),
+    ("NoSuchKey", 404): "NotFoundError",
+    ("NoSuchVersion", 404): "NotFoundError",
+    ("NoSuchBucket", 404): "BucketNotFoundError",
+    ("NoSuchUpload", 404): "StorageError",
+    ("InvalidAccessKeyId", 403): "UnauthenticatedError",
+    ("SignatureDoesNotMatch", 403): "UnauthenticatedError",
+    ("AuthorizationHeaderMalformed", 400): "ConfigError",
+    ("AuthorizationQueryParametersError", 400): "ConfigError",
+    ("MissingSecurityHeader", 400): "UnauthenticatedError",
+    ("MissingAuthenticationToken", 403): "UnauthenticatedError",
+    ("CredentialsNotSupported", 400): "UnauthenticatedError",
+    ("RequestTimeTooSkewed", 403): "UnauthenticatedError",
+    ("RequestExpired", 403): "UnauthenticatedError",
+    ("ExpiredToken", 400): "UnauthenticatedError",
+    ("ExpiredTokenException", 400): "UnauthenticatedError",
+    ("TokenRefreshRequired", 400): "UnauthenticatedError",
+    ("InvalidToken", 400): "UnauthenticatedError",
+    ("InvalidTokenId", 403): "UnauthenticatedError",
+    ("UnrecognizedClientException", 403): "UnauthenticatedError",
+    ("AccessDenied", 403): "PermissionDeniedError",
+    ("AccountProblem", 403): "PermissionDeniedError",
+    ("AllAccessDisabled", 403): "PermissionDeniedError",
+    ("NotSignedUp", 403): "PermissionDeniedError",
+    ("InvalidPayer", 403): "PermissionDeniedError",
+    ("InvalidObjectState", 403): "UnsupportedError",
+    ("KMS.DisabledException", 400): "PermissionDeniedError",
+    ("KMS.NotFoundException", 400): "ConfigError",
+    ("KMS.ThrottlingException", 400): "ThrottledError",
+    ("PermanentRedirect", 301): "ConfigError",
+    ("Redirect", 307): "ConfigError",
+    ("TemporaryRedirect", 307): "UnavailableError",
+    ("IllegalLocationConstraintException", 400): "ConfigError",
+    ("InvalidLocationConstraint", 400): "ConfigError",
+    ("InvalidRegion", 400): "ConfigError",
+    ("PreconditionFailed", 412): "PreconditionError",
+    ("NotModified", 304): "NotModifiedError",
+    ("ConditionalRequestConflict", 409): "UnavailableError",
+    ("OperationAborted", 409): "UnavailableError",
+    ("InvalidRange", 416): "InvalidRangeError",
+    ("EntityTooLarge", 400): "LimitExceededError",
+    ("EntityTooSmall", 400): "LimitExceededError",
+    ("MaxMessageLengthExceeded", 400): "LimitExceededError",
+    ("MetadataTooLarge", 400): "LimitExceededError",
+    ("MaxPostPreDataLengthExceededError", 400): "LimitExceededError",
+    ("RequestHeaderSectionTooLarge", 400): "LimitExceededError",
+    ("TooManyParts", 400): "LimitExceededError",
+    ("TooManyBuckets", 400): "CapacityError",
+    ("QuotaExceeded", 403): "CapacityError",
+    ("StorageQuotaExceeded", 403): "CapacityError",
+    ("XMinioAdminBucketQuotaExceeded", 400): "CapacityError",
+    ("XMinioStorageFull", 507): "CapacityError",
+    ("InsufficientStorage", 507): "CapacityError",
+    ("CapExceeded", 403): "CapacityError",
+    ("KeyTooLongError", 400): "InvalidKeyError",
+    ("XMinioInvalidObjectName", 400): "InvalidKeyError",
+    ("InvalidURI", 400): "InvalidKeyError",
+    ("InvalidBucketName", 400): "ConfigError",
+    ("InvalidStorageClass", 400): "ConfigError",
+    ("InvalidTag", 400): "ConfigError",
+    ("InvalidEncryptionAlgorithmError", 400): "ConfigError",
+    ("InvalidRetentionPeriod", 400): "ConfigError",
+    ("ObjectLockConfigurationNotFoundError", 404): "ConfigError",
+    ("NoSuchObjectLockConfiguration", 404): "ConfigError",
+    ("NotImplemented", 501): "UnsupportedError",
+    ("XNotImplemented", 501): "UnsupportedError",
+    ("MethodNotAllowed", 405): "UnsupportedError",
+    ("BucketAlreadyOwnedByYou", 409): "AlreadyExistsError",
+    ("BucketAlreadyExists", 409): "AlreadyExistsError",
+    ("BadDigest", 400): "ChecksumError",
+    ("XAmzContentChecksumMismatch", 400): "ChecksumError",
+    ("XAmzContentSHA256Mismatch", 400): "ChecksumError",
+    ("InvalidDigest", 400): "ChecksumError",
+    ("IncompleteBody", 400): "ConnectionLostError",
+    ("InvalidPart", 400): "IntegrityError",
+    ("InvalidPartOrder", 400): "IntegrityError",
+    ("RequestTimeout", 400): "StorageTimeoutError",
+    ("InternalError", 500): "UnavailableError",
+    ("ServiceUnavailable", 503): "UnavailableError",
+    ("ServerBusy", 503): "ThrottledError",
+    ("XMinioServerNotInitialized", 503): "UnavailableError",
+    ("SlowDown", 503): "ThrottledError",
+    ("SlowDownRead", 503): "ThrottledError",
+    ("SlowDownWrite", 503): "ThrottledError",
+    ("Throttling", 400): "ThrottledError",
+    ("ThrottlingException", 400): "ThrottledError",
+    ("TooManyRequests", 429): "ThrottledError",
+    ("RequestLimitExceeded", 503): "ThrottledError",
+    ("BandwidthLimitExceeded", 503): "ThrottledError",
 }
 
 
@@ -130,53 +129,51 @@ def test_no_row_is_untested():
 
 @pytest.mark.parametrize(("code", "status"), EXPECTED)
 def test_codes(code, status):
-    kind, recovery = EXPECTED[code, status]
+    kind = EXPECTED[code, status]
     failure = read_failure(status, NONE, body(code))
     error = translate(failure)
     assert type(error) is getattr(errors, kind)
-    assert row_of(failure).recovery is Recovery[recovery]
     # The reader learns what the server said, its code, and what to do.
     assert str(error).startswith(f"words ({code}) [request R1]: ")
     assert CODES[code].advice in str(error)
 
 
-#: A status without a body, as HEAD brings it, to (our error, what may help).
+#: A status without a body, as HEAD brings it, to our error.
 SILENT = {
-    301: ("ConfigError", "REGION"),
-    304: ("NotModifiedError", "NONE"),
-    307: ("UnavailableError", "REGION"),
-    400: ("StorageError", "NONE"),
-    401: ("UnauthenticatedError", "NONE"),
-    403: ("PermissionDeniedError", "NONE"),
-    404: ("NotFoundError", "NONE"),
-    405: ("UnsupportedError", "NONE"),
-    408: ("StorageTimeoutError", "AGAIN"),
-    409: ("StorageError", "NONE"),
-    411: ("UnsupportedError", "NONE"),
-    412: ("PreconditionError", "NONE"),
-    413: ("LimitExceededError", "NONE"),
-    416: ("InvalidRangeError", "NONE"),
-    418: ("StorageError", "NONE"),
-    429: ("ThrottledError", "SLOWER"),
-    431: ("LimitExceededError", "NONE"),
-    500: ("UnavailableError", "AGAIN"),
-    501: ("UnsupportedError", "NONE"),
-    502: ("UnavailableError", "AGAIN"),
-    503: ("UnavailableError", "SLOWER"),
-    504: ("StorageTimeoutError", "AGAIN"),
-    507: ("CapacityError", "NONE"),
-    509: ("ThrottledError", "SLOWER"),
-    520: ("UnavailableError", "AGAIN"),
-    599: ("UnavailableError", "AGAIN"),
+    301: "ConfigError",
+    304: "NotModifiedError",
+    307: "UnavailableError",
+    400: "StorageError",
+    401: "UnauthenticatedError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    405: "UnsupportedError",
+    408: "StorageTimeoutError",
+    409: "StorageError",
+    411: "UnsupportedError",
+    412: "PreconditionError",
+    413: "LimitExceededError",
+    416: "InvalidRangeError",
+    418: "StorageError",
+    429: "ThrottledError",
+    431: "LimitExceededError",
+    500: "UnavailableError",
+    501: "UnsupportedError",
+    502: "UnavailableError",
+    503: "UnavailableError",
+    504: "StorageTimeoutError",
+    507: "CapacityError",
+    509: "ThrottledError",
+    520: "UnavailableError",
+    599: "UnavailableError",
 }
 
 
 @pytest.mark.parametrize("status", SILENT)
 def test_statuses_without_a_body(status):
-    kind, recovery = SILENT[status]
+    kind = SILENT[status]
     failure = read_failure(status, NONE)
     assert type(translate(failure)) is getattr(errors, kind)
-    assert row_of(failure).recovery is Recovery[recovery]
     assert f"HTTP {status}" in str(translate(failure))
 
 
@@ -268,10 +265,22 @@ def test_conditions(status, code, condition, kind):
 def test_the_right_region_is_named(status, headers, answer):
     failure = read_failure(status, Headers.of(headers), answer)
     assert failure.region == "eu-west-1"
-    assert row_of(failure).recovery is Recovery.REGION
     error = translate(failure)
     assert type(error) is errors.ConfigError
     assert str(error).endswith("set the region that the bucket is in: eu-west-1")
+
+
+#: Codes that may be about the region, and where the bucket is then told, too.
+REGIONAL = (
+    "AuthorizationHeaderMalformed", "PermanentRedirect", "Redirect", "TemporaryRedirect",
+    "IllegalLocationConstraintException", "InvalidLocationConstraint", "InvalidRegion",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_region_belongs_to_advice_about_regions(code):
+    error = translate(read_failure(400, Headers.of([("x-amz-bucket-region", "eu-west-1")]), body(code)))
+    assert str(error).endswith(": eu-west-1") == (code in REGIONAL)
 
 
 @pytest.mark.parametrize("region", ["evil.example", "a b", "", "x" * 64, "../"])
@@ -344,7 +353,7 @@ def test_secrets_do_not_reach_a_message():
 def test_an_error_in_a_success():
     failure = failure_in_success(200, NONE, b"  \n" + body("InternalError").removeprefix(b'<?xml version="1.0"?>\n'))
     assert failure is not None
-    assert row_of(failure).recovery is Recovery.AGAIN
+    assert row_of(failure) is CODES["InternalError"]
     denied = failure_in_success(200, NONE, body("AccessDenied"))
     assert denied is not None
     assert type(translate(denied)) is errors.PermissionDeniedError

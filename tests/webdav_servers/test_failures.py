@@ -72,18 +72,9 @@ def test_a_path_that_is_a_file(server, folder, open_dav):
 
 
 @pytest.fixture
-def mgs(server, folder, tmp_path):
-    """Runs `mgs` with the server's environment; ``changes`` to it are given by name."""
-
-    def run(*arguments, stdin=None, **changes):
-        own = {**server.environment(), "WEBDAV_URL": f"{server.url}/{folder}"}
-        environment = {**os.environ, **own, "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
-        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
-        )
-
-    return run
+def mgs(mgs, server, folder):
+    """Runs `mgs` with the folder as the URL of the environment, too."""
+    return partial(mgs, WEBDAV_URL=f"{server.url}/{folder}")
 
 
 def test_a_folder_there_and_back(server, folder, mgs, tmp_path):

@@ -264,6 +264,7 @@ class MemoryBackend(StorageBackend):
         """One step: the bytes are shared, being immutable."""
         with self._lock:
             found = self._find(source, options.version)
+            options.require(found.etag)
             attributes = options.attributes if options.attributes is not None else found.attributes
             return self._commit(target, found.data, PutOptions(attributes, if_absent=options.if_absent), None)
 

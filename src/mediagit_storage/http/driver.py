@@ -12,7 +12,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import pycurl  # type: ignore[import-untyped]
 
@@ -57,12 +57,8 @@ class Carrier(Protocol):
 C = TypeVar("C", bound=Carrier)
 
 
-class Ended(NamedTuple):
-    """A transfer that is over: libcurl's result code (0 is good) and words."""
-
-    curl: pycurl.Curl
-    code: int
-    message: str
+#: A transfer that is over: its handle, libcurl's result code (0 is good) and words.
+Ended: TypeAlias = tuple[pycurl.Curl, int, str]
 
 
 class Waker:
@@ -190,8 +186,8 @@ class Driver(Generic[C]):
         queued = 1
         while queued:
             queued, good, bad = self._multi.info_read()
-            found += [Ended(curl, 0, "") for curl in good]
-            found += [Ended(*each) for each in bad]
+            found += [(curl, 0, "") for curl in good]
+            found += bad
         return found
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import pycurl  # type: ignore[import-untyped]
 
 from mediagit_storage.http.faults import FaultKind, TransferFault, certificate_detail, error_for, kind_of_code
-from mediagit_storage.http.headers import Headers, final_head, status_of
+from mediagit_storage.http.headers import Headers, Layout, final_head, layout_of, status_of
 from mediagit_storage.http.network import Route, TransportOptions
 from mediagit_storage.http.patience import Patience, seconds_text
 from mediagit_storage.http.request import Request
@@ -45,8 +45,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_failure", "_kind", "_limit", "_options", "_overflow", "_route",
-        "curl", "idle", "lines", "patience", "pieces", "received", "request", "sent",
+        "_failure", "_kind", "_layout", "_limit", "_options", "_overflow", "_route",
+        "curl", "lines", "patience", "pieces", "received", "request", "sent",
     )  # fmt: skip
 
     def __init__(self, options: TransportOptions) -> None:
@@ -54,6 +54,8 @@ class Exchange:
         self._options = options
         #: What the handle is set up for: a method and a route; None where it has to be set up anew.
         self._kind: tuple[str, Route] | None = None
+        #: How the head of the answer before this one was laid out.
+        self._layout: Layout | None = None
         self.lines: list[bytes] = []
         self.pieces: list[bytes] = []
         self.patience = UNTIMED
@@ -67,7 +69,6 @@ class Exchange:
         self.received = 0
         #: Connections that the request went out on.
         self.sent = 0
-        self.idle = self._options.idle_timeout if request.idle_timeout is None else request.idle_timeout
         self._limit = ERROR_BODY
         self._overflow = False
         self._failure: BaseException | None = None
@@ -158,6 +159,12 @@ class Exchange:
         if request.expect_continue:
             setopt(pycurl.EXPECT_100_TIMEOUT_MS, _CONSENT_MS)
 
+    @property
+    def idle(self) -> float | None:
+        """How long nothing may move, in seconds; None for as long as it likes."""
+        own = self.request.idle_timeout
+        return self._options.idle_timeout if own is None else own
+
     def start_clock(self, now: float, scope_left: float | None, *, total: bool = True) -> None:
         """Count the time of this transfer from ``now``; ``total=False`` leaves the total limit out."""
         limit = self._options.total_timeout if total else None
@@ -240,7 +247,12 @@ class Exchange:
         status = status_of(lines)
         if status < 400 and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
             self.check_framing(status, lines)
-        return Response(self.request, status, Headers(lines), self.pieces, attempts=self.sent, cut=code != 0)
+        return Response(self.request, status, self.headers(lines), self.pieces, attempts=self.sent, cut=code != 0)
+
+    def headers(self, head: Sequence[bytes]) -> Headers:
+        """The fields of an answer's final head."""
+        self._layout = layout_of(head, self._layout)
+        return Headers(head, self._layout)
 
     def check_framing(self, status: int, lines: Sequence[bytes]) -> None:
         """Refuse a successful body whose end cannot be told from a lost connection."""

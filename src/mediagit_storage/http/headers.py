@@ -6,13 +6,11 @@ trailers after the body. Only the last head counts (RFC 9112 for the syntax).
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator, Sequence
-from operator import methodcaller
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, NamedTuple
 
-__all__ = ["Headers", "final_head", "head_is_complete", "status_of"]
+__all__ = ["Headers", "Layout", "final_head", "head_is_complete", "layout_of", "status_of"]
 
 _BLANK: Final = frozenset({b"\r\n", b"\n"})
 
@@ -53,18 +51,44 @@ def _last_start(lines: Sequence[bytes]) -> int:
     return 0
 
 
+class Layout(NamedTuple):
+    """The order of a head's fields. A server sends nearly all its answers in the same one, so it is learned once."""
+
+    #: How each line begins, up to its value.
+    starts: tuple[bytes, ...]
+    #: By lower-case name: the line, and where in it the value begins.
+    places: dict[str, tuple[int, int]]
+
+
+def layout_of(lines: Sequence[bytes], known: Layout | None) -> Layout | None:
+    """The layout of a head: ``known`` if that fits, else a new one; None for heads that `Headers` has to go through."""
+    if known is not None and len(known.starts) == len(lines) and all(map(bytes.startswith, lines, known.starts)):
+        return known
+    starts, places = [b""], dict[str, tuple[int, int]]()
+    for number, line in enumerate(lines[1:], 1):
+        name, separator, _ = line.partition(b": ")
+        if not separator or _NAME.fullmatch(name) is None:
+            return None
+        starts.append(name + separator)
+        places[name.decode().lower()] = number, len(name) + 2
+    # Values of fields that are there twice are joined.
+    return Layout(tuple(starts), places) if len(places) == len(lines) - 1 else None
+
+
 class Headers:
     """The fields of a head: names without regard to case, values of repeated fields joined by ``", "``.
 
-    Values are text: UTF-8 where the bytes are that, else Latin-1, so nothing is lost.
+    Values are text: UTF-8 where the bytes are that, else Latin-1, so nothing is lost. ``layout`` is what `layout_of`
+    found for these lines.
     """
 
-    __slots__ = ("_lines", "_raw")
+    __slots__ = ("_fields", "_layout", "_lines")
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, lines: Sequence[bytes], layout: Layout | None = None) -> None:
         self._lines = lines
         # Few of the values are ever asked for: the others stay bytes.
-        self._raw: dict[str, bytes] | None = None
+        self._layout = layout
+        self._fields: dict[str, bytes] | None = None
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[str, str]]) -> Headers:
@@ -73,71 +97,51 @@ class Headers:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a field, stripped, or ``default``."""
-        raw = self._raw
-        if raw is None:
-            raw = self._raw = _parse(self._lines)
-        value = raw.get(name.lower())
+        value = self._raw(name.lower())
         return default if value is None else _text(value)
 
     def pick(self, *names: str) -> list[str | None]:
         """The values of several fields at once, in this order; ``names`` are in lower case. None where one is missing."""
-        fields = self._parsed()
-        return [None if (value := fields.get(name)) is None else _text(value) for name in names]
+        raw = self._raw
+        return [None if (value := raw(name)) is None else _text(value) for name in names]
 
     def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+        return self._raw(name.lower()) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of lower-case name and value."""
-        for name in self._parsed():
+        for name in self._names():
             yield name, self.get(name) or ""
 
     def __len__(self) -> int:
-        return len(self._parsed())
+        return len(self._names())
 
     def __repr__(self) -> str:
         from mediagit_storage.http.redact import redact_headers  # noqa: PLC0415  # only for people
 
         return f"Headers({dict(redact_headers(self))!r})"
 
+    def _raw(self, name: str) -> bytes | None:
+        layout = self._layout
+        if layout is None:
+            return self._parsed().get(name)
+        place = layout.places.get(name)
+        return None if place is None else self._lines[place[0]][place[1] :]
+
+    def _names(self) -> Collection[str]:
+        return self._parsed() if self._layout is None else self._layout.places
+
     def _parsed(self) -> dict[str, bytes]:
-        if self._raw is None:
-            self._raw = _parse(self._lines)
-        return self._raw
+        if self._fields is None:
+            self._fields = _parse(self._lines)
+        return self._fields
 
 
-_NAME: Final = re.compile(rb"[!-9;-~]{1,80}")
-#: Heads of more fields are parsed without remembering their names.
-_MOST_NAMES: Final = 64
-_HALVES: Final = methodcaller("partition", b": ")
-
-
-@functools.lru_cache(maxsize=512)
-def _lowered(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    """Names of fields in lower case; servers send few lists of names, again and again.
-
-    Raises `ValueError` (which is not remembered) where one is no plain name or is there twice, and for long lists.
-    """
-    if len(names) > _MOST_NAMES or not all(map(_NAME.fullmatch, names)):
-        raise ValueError("not the plain names of fields")
-    lowered = tuple(name.decode().lower() for name in names)
-    if len(set(lowered)) < len(lowered):
-        raise ValueError("a field is there twice")
-    return lowered
+_NAME: Final = re.compile(rb"[!-9;-~]+")
 
 
 def _parse(lines: Sequence[bytes]) -> dict[str, bytes]:
-    if len(lines) < 2:
-        return {}
-    names, _, values = zip(*map(_HALVES, lines[1:]), strict=True)
-    try:
-        return dict(zip(_lowered(names), values, strict=True))
-    except ValueError:
-        return _parse_oddities(lines)
-
-
-def _parse_oddities(lines: Sequence[bytes]) -> dict[str, bytes]:
-    """The same for heads with repeated or folded fields, names that are no such, and lines that are no fields."""
+    """The fields of any head: also repeated or folded ones, names that are no such, and lines that are no fields."""
     fields: dict[str, bytes] = {}
     last = ""
     for line in lines[1:]:

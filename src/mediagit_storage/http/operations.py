@@ -177,7 +177,7 @@ class _Batch:
                 self._running -= 1
                 yield _delivery(self._aside.get())
                 continue
-            if self._held > self._limits.buffer_bytes:
+            if self._held > self._limits.buffer_bytes or self._running >= self._limits.concurrency:
                 yield None
                 continue
             operation = self._next.popleft() if self._next else self._pulled()

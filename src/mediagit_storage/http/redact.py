@@ -8,7 +8,7 @@ from typing import Final
 
 from mediagit_storage.secrets import REDACTED, Secret
 
-__all__ = ["is_secret_header", "redact_answer", "redact_headers", "redact_text", "redact_url"]
+__all__ = ["is_secret_header", "one_line", "redact_answer", "redact_headers", "redact_text", "redact_url"]
 
 #: Query parameters whose values let their holder in (S3, GCS and CloudFront links, Azure's SAS, OAuth), in lower case.
 _SECRET_PARAMETERS: Final = frozenset(
@@ -35,7 +35,7 @@ _SECRET_WORD: Final = re.compile(r"signature|secret|password|credential|token$")
 _REPEATED: Final = re.compile(
     r"(?i)((?:x-amz-signature|x-amz-security-token|x-amz-credential|awsaccesskeyid|x-goog-signature|signature|\bsig"
     r"|accountkey|encryption-key|access_token|upload_id|authorization)[\"']?\s*[=:]\s*[\"']?(?:(?:basic|bearer)\s+)?"
-    r"|\bbearer\s+(?=\S{12})|\bsharedkey(?:lite)?\s+[a-z0-9]+:)[^\s&,\"'<>]+"
+    r"|\bbearer\s+(?=\S{12})|\bsharedkey(?:lite)?\s+[a-z0-9]+(?::|[\s=]+(?=\S{12})))[^\s&,\"'<>]+"
 )
 #: A shorter text is too likely to be a part of another word.
 _SHORTEST: Final = 4
@@ -65,6 +65,12 @@ def redact_answer(text: str, secrets: Iterable[Secret] = ()) -> str:
         if len(known) >= _SHORTEST:
             text = text.replace(known, REDACTED)
     return _REPEATED.sub(rf"\1{REDACTED}", text)
+
+
+def one_line(text: str, most: int) -> str:
+    """A server's own words as one line without control characters, of at most ``most`` characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def is_secret_header(name: str) -> bool:

@@ -18,16 +18,18 @@ __all__ = ["BodySource", "FileBody", "PiecesBody", "Request"]
 
 _USUAL: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
-_PLAIN: Final = r"[A-Za-z0-9._~:/?@!$&'()*+,;=-]*"
+_PLAIN: Final = r"[A-Za-z0-9._~:/?@!$&'()*+,;=-]*+"
 _URL: Final = re.compile(
-    rf"https?://(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?(?:[/?]{_PLAIN}(?:%[0-9A-Fa-f]{{2}}{_PLAIN})*)?"
+    rf"https?://(?:[A-Za-z0-9._~-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{{1,5}}+)?+(?:[/?]{_PLAIN}(?:%[0-9A-Fa-f]{{2}}{_PLAIN})*+)?+"
 )
 #: Lines of "name: value" joined by LF: a name is a token, a value printable ASCII.
-_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:: [!-~][\t -~]*+(?<![\t ])|;)(?:\n|\Z))*+")
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:: [!-~]++(?:[\t ]++[!-~]++)*+|;)(?:\n|\Z))*+")
 
 
 #: Lines that switch off what libcurl would add by itself; beside a real field of the same name they do nothing.
-_BARE: Final = ("Accept:", "Expect:")
+#: libcurl goes through all lines many times, so there are none without need.
+_BARE: Final = ("Accept:",)
+_BARE_WITH_BODY: Final = ("Accept:", "Expect:")
 _CONSENTING: Final = ("Accept:", "Expect: 100-continue")
 
 
@@ -152,7 +154,8 @@ class Request:
         text = "\n".join(lines)
         if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
             raise ConfigError(_header_message(headers))
-        lines += _CONSENTING if expect_continue else _BARE
+        bare = _BARE if body is None else _BARE_WITH_BODY
+        lines += _CONSENTING if expect_continue else bare
         if body is not None:
             lines.append("Content-Type:")
         self.method = method

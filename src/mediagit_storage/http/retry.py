@@ -42,6 +42,7 @@ from mediagit_storage.scope import current_scope
 __all__ = [
     "DEFAULT_RULES",
     "ELSEWHERE",
+    "FIRST",
     "Attempt",
     "Course",
     "GiveUp",
@@ -53,7 +54,9 @@ __all__ = [
     "Rules",
     "Situation",
     "Traits",
+    "asks_to_slow_down",
     "decide",
+    "noted",
     "parse_retry_after",
     "run",
 ]
@@ -139,6 +142,8 @@ _BROKEN: Final = frozenset(
 )
 #: Answers that say that nothing was done.
 _REFUSED: Final = frozenset({408, 429, 503})
+#: Those of them that mean that fewer requests would be better.
+_BUSY: Final = frozenset({429, 503})
 #: What the server cannot do at all.
 _PERMANENT: Final = frozenset({501, 505, 507, 511})
 _SLOW_DOWN: Final = frozenset(
@@ -156,6 +161,11 @@ _EXPIRED: Final = frozenset(
 )
 #: A backend's own word for "not here", which it gives for answers that name a place it may go to.
 ELSEWHERE: Final = "Elsewhere"
+
+
+def asks_to_slow_down(status: int, code: str | None) -> bool:
+    """Whether an answer says that the server has too much to do, and not that this request is wrong or unlucky."""
+    return status in _BUSY or code in _SLOW_DOWN
 
 
 def decide(
@@ -246,7 +256,7 @@ class Attempt(NamedTuple):
     repaired: frozenset[Repair] = frozenset()
 
 
-_FIRST: Final = Attempt()
+FIRST: Final = Attempt()
 
 
 @dataclass(slots=True, eq=False)
@@ -296,17 +306,20 @@ class Retried:
 
 
 class Course:
-    """How far the attempts at one request have come; the decision after each is taken here. For one thread."""
+    """How far the attempts at one request have come; the decision after each is taken here. For one thread.
+
+    ``began`` is when the first one began, by the clock of the rules; None for now.
+    """
 
     __slots__ = ("_began", "_rules", "attempt", "job", "maybe_done")
 
-    def __init__(self, job: Job, rules: Rules) -> None:
+    def __init__(self, job: Job, rules: Rules, began: float | None = None) -> None:
         self.job = job
-        self.attempt = _FIRST
+        self.attempt = FIRST
         #: Whether the server may have acted on an earlier sending.
         self.maybe_done = False
         self._rules = rules
-        self._began = rules.clock.monotonic()
+        self._began = rules.clock.monotonic() if began is None else began
 
     @property
     def elapsed(self) -> float:
@@ -347,7 +360,7 @@ class Course:
                 self.maybe_done = self.maybe_done or fault.sent > 0
                 self._next(decision, request)
                 return decision
-        return _noted(error, self.attempt.number, self.elapsed)
+        return noted(error, self.attempt.number, self.elapsed)
 
     def _situation(self, request: Request) -> Situation:
         missing = frozenset(Repair).difference(self.job.repairs)
@@ -390,7 +403,8 @@ def run(job: Job, send: Callable[[Request], Response], rules: Rules = DEFAULT_RU
         rules.sleep(outcome.delay)
 
 
-def _noted(error: Exception, attempts: int, elapsed: float) -> Exception:
+def noted(error: Exception, attempts: int, elapsed: float) -> Exception:
+    """The same error, whose message says how often and how long it was tried, if more than once."""
     if attempts > 1 and isinstance(error, StorageError):
         error.message = f"{error.message} ({attempts} attempts in {elapsed:.1f} s)"
         error.args = (error.message,)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from mediagit_storage.http.batch import Sent
+from mediagit_storage.http.brake import Brake
 from mediagit_storage.http.request import Request
-from mediagit_storage.http.retry import DEFAULT_RULES, Course, Job, Retried, Retry, Rules
+from mediagit_storage.http.response import Response
+from mediagit_storage.http.retry import DEFAULT_RULES, FIRST, Course, Job, Retried, Retry, Rules, asks_to_slow_down
 
 __all__ = ["JobResult", "run_all"]
 
@@ -25,6 +27,10 @@ class JobResult(NamedTuple):
     error: Exception | None
 
 
+#: What travels, for which job, how far that has come unless this is its first attempt, and when the attempt began.
+_Travelling: TypeAlias = tuple[Request | Exception, Job, Course | None, float]
+
+
 class _Waiting(NamedTuple):
     due: float
     number: int
@@ -37,7 +43,8 @@ def run_all(
     """Send many requests, each until there is an answer to take, and yield each job's result when it is there.
 
     ``jobs`` is asked for more while there is room, a None from it means "nothing now"; what it raises surfaces
-    unchanged. While one request waits for its next attempt the others go on. Closing the result aborts what travels.
+    unchanged. While one request waits for its next attempt the others go on; a server that asks to slow down has fewer
+    on their way (`brake`). Closing the result aborts what travels.
     """
     feed = _Feed(jobs, rules)
     sending = send_all(feed.requests())
@@ -68,15 +75,20 @@ class _Feed:
         self._numbers = itertools.count()
         self._waiting: list[_Waiting] = []
         # By identity of what travels, which is kept alive by its place here.
-        self._travelling: dict[int, tuple[Request | Exception, Course]] = {}
+        self._travelling: dict[int, _Travelling] = {}
         self._exhausted = False
+        self._brake = Brake()
 
     def requests(self) -> Iterator[Request | Sent | None]:
         """The stream that the batch pulls from; it ends when nothing can need another attempt any more."""
         while True:
-            course = self._next_course() if self._waiting or self._exhausted else self._new_course()
-            if course is not None:
-                yield self._build(course)
+            if self._brake.engaged and self._brake.holds(len(self._travelling)):
+                yield None
+                continue
+            course = self._due_course() if self._waiting else None
+            job = course.job if course is not None else self._new_job()
+            if job is not None:
+                yield self._build(job, course)
             elif self._exhausted and not self._waiting and not self._travelling:
                 return
             else:
@@ -85,41 +97,59 @@ class _Feed:
     def after(self, sent: Sent) -> JobResult | None:
         """What a finished transfer means: a result, or None when it is going to be repeated."""
         request, response, error = sent
-        _, course = self._travelling.pop(id(error if request is None else request))
+        _, job, course, began = self._travelling.pop(id(error if request is None else request))
         if request is None:
-            return JobResult(course.job, None, error)
+            return JobResult(job, None, error)
         try:
-            if response is not None:
-                outcome: Retry | Retried | Exception = course.after_response(response)
-            else:
-                outcome = course.after_error(error or AssertionError("neither answer nor error"), request)
+            if response is not None and course is None and response.status < 300 and job.code_of(response) is None:
+                # Nearly always: nothing to decide, so nothing is prepared for deciding.
+                if self._brake.engaged:
+                    self._brake.taken()
+                elapsed = self._rules.clock.monotonic() - began
+                return JobResult(job, Retried(response, 1, elapsed, response.attempts > 1), None)
+            course = course or Course(job, self._rules, began)
+            outcome = self._judged(course, request, response, error)
         except Exception as error:  # noqa: BLE001  # of a hook, or of a body that did not rewind: it is this job's
-            outcome = error
+            return JobResult(job, None, error)
         if isinstance(outcome, Retried):
-            return JobResult(course.job, outcome, None)
+            return JobResult(job, outcome, None)
         if isinstance(outcome, Exception):
-            return JobResult(course.job, None, outcome)
+            return JobResult(job, None, outcome)
         due = self._rules.clock.monotonic() + outcome.delay
         heapq.heappush(self._waiting, _Waiting(due, next(self._numbers), course))
         return None
 
-    def _next_course(self) -> Course | None:
-        if self._waiting and self._waiting[0].due <= self._rules.clock.monotonic():
-            return heapq.heappop(self._waiting).course
-        return None if self._exhausted else self._new_course()
+    def _judged(
+        self, course: Course, request: Request, response: Response | None, error: Exception | None
+    ) -> Retry | Retried | Exception:
+        """What to do after an attempt that may have failed; fewer travel while the server is short of room."""
+        if response is None:
+            return course.after_error(error or AssertionError("neither answer nor error"), request)
+        if asks_to_slow_down(response.status, course.job.code_of(response) if response.status >= 400 else None):
+            self._brake.slow_down(len(self._travelling))
+        elif self._brake.engaged:
+            self._brake.taken()
+        return course.after_response(response)
 
-    def _new_course(self) -> Course | None:
-        job = next(self._jobs, _END)
+    def _due_course(self) -> Course | None:
+        """One whose wait is over."""
+        if self._waiting[0].due <= self._rules.clock.monotonic():
+            return heapq.heappop(self._waiting).course
+        return None
+
+    def _new_job(self) -> Job | None:
+        job = None if self._exhausted else next(self._jobs, _END)
         if isinstance(job, _End):
             self._exhausted = True
             return None
-        return None if job is None else Course(job, self._rules)
+        return job
 
-    def _build(self, course: Course) -> Request | Sent:
+    def _build(self, job: Job, course: Course | None) -> Request | Sent:
+        began = self._rules.clock.monotonic()
         try:
-            request = course.job.build(course.attempt)
+            request = job.build(FIRST if course is None else course.attempt)
         except Exception as error:  # noqa: BLE001  # it is this job's
-            self._travelling[id(error)] = (error, course)
+            self._travelling[id(error)] = error, job, course, began
             return Sent(None, None, error)
-        self._travelling[id(request)] = (request, course)
+        self._travelling[id(request)] = request, job, course, began
         return request

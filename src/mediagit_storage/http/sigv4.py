@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from mediagit_storage.errors import ConfigError
@@ -36,10 +35,12 @@ _UNSIGNED_FIELDS: Final = frozenset(
     {"accept-encoding", "authorization", "connection", "expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"}
 )
 
-#: How many shapes of requests are remembered: metadata can have any names, so they must not pile up.
-_MOST_SHAPES: Final = 64
-#: And how many sets of whole fields, which hardly ever come again when they hold a checksum.
-_MOST_KNOWN: Final = 8
+#: How many sets of fields are remembered: metadata can have any names, so they must not pile up.
+_MOST_KNOWN: Final = 16
+
+_NO_FIELD: Final = ("", "")
+#: Stands for a value that comes later; no field can hold it.
+_PLACE: Final = "\0"
 
 _sha256: Final = hashlib.sha256
 _BLOCK: Final = 64
@@ -74,10 +75,13 @@ class _Hash(Protocol):
 
 
 class _Known(NamedTuple):
-    """What the signature of requests with one set of fields needs, but for their method, path and query."""
+    """What the signature of requests with one set of fields needs, but for method, path, query and the last value."""
 
-    #: The canonical request from its header fields on.
-    canonical: str
+    #: The canonical request from its header fields on: up to the value of the last field given, and behind that.
+    before: str
+    after: str
+    #: Whether that value is covered.
+    covers: bool
     #: The field's value up to the signature, and the other fields to add.
     authorization: str
     added: list[tuple[str, str]]
@@ -92,17 +96,8 @@ class _Template(NamedTuple):
     outer: _Hash
     #: The field's value up to the list of names.
     authorization: str
-    #: By payload and fields; plain reads all have the same.
+    #: By payload, the name of the last field, and all fields before it: the last one of a put is its checksum.
     known: dict[tuple[str | tuple[str, str], ...], _Known]
-
-
-class _Shape(NamedTuple):
-    """The canonical headers of all requests that carry fields of the same names."""
-
-    #: Takes the values in canonical order; `order` picks them from those of the request, the payload and the date.
-    fields: str
-    order: Callable[[list[str]], tuple[str, ...]]
-    names: str
 
 
 class Signer:
@@ -119,7 +114,6 @@ class Signer:
         self._service = service
         token = credentials.session_token
         self._token = None if token is None else token.reveal()
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._template = self._build(0)
 
     def __repr__(self) -> str:
@@ -144,10 +138,12 @@ class Signer:
         template = self._template
         if template.second != now:
             self._template = template = self._build(now)
-        known = template.known.get((payload, *headers))
+        name, value = headers[-1] if headers else _NO_FIELD
+        known = template.known.get((payload, name, *headers[:-1]))
         if known is None:
-            known = self._prepare(template, headers, payload)
-        text = f"{method}\n{path}\n{query}\n{known.canonical}"
+            known = self._prepare(template, headers[:-1], name, payload)
+        covered = " ".join(value.split()) if known.covers else ""
+        text = f"{method}\n{path}\n{query}\n{known.before}{covered}{known.after}"
         inner = template.inner.copy()
         inner.update(_sha256(text.encode()).hexdigest().encode())
         outer = template.outer.copy()
@@ -192,39 +188,20 @@ class Signer:
 
     # ---- the parts
 
-    def _prepare(self, template: _Template, headers: Sequence[tuple[str, str]], payload: str) -> _Known:
-        shape = self._shapes.get(tuple([name for name, _ in headers])) or self._learn(headers)
-        values = [value for _, value in headers]
-        text = " ".join(values)
-        if "  " in text or text != text.strip() or not text.isprintable():
-            values = [" ".join(value.split()) for value in values]
-        values += (payload, template.date)
+    def _prepare(self, template: _Template, headers: Sequence[tuple[str, str]], last: str, payload: str) -> _Known:
+        """All but the value of the field ``last``, which changes the most."""
         added = [("x-amz-content-sha256", payload), ("x-amz-date", template.date)]
         if self._token is not None:
             added.append(("x-amz-security-token", self._token))
-        fields = shape.fields % shape.order(values)
-        authorization = f"{template.authorization}{shape.names}, Signature="
-        known = _Known(f"{fields}\n{shape.names}\n{payload}", authorization, added)
-        if len(template.known) < _MOST_KNOWN:
-            template.known[(payload, *headers)] = known
+        changing = [(last, _PLACE)] if last else []
+        fields, names = _canonical([*headers, *changing, *added, ("host", self._host)])
+        before, place, after = fields.partition(_PLACE)
+        authorization = f"{template.authorization}{names}, Signature="
+        known = _Known(before, f"{after}\n{names}\n{payload}", place == _PLACE, authorization, added)
+        if len(template.known) >= _MOST_KNOWN:
+            template.known.clear()
+        template.known[(payload, last, *headers)] = known
         return known
-
-    def _learn(self, headers: Sequence[tuple[str, str]]) -> _Shape:
-        given = [name for name, _ in headers]
-        changing = [(name.lower(), place) for place, name in enumerate([*given, "x-amz-content-sha256", "x-amz-date"])]
-        picked = [(name, place) for name, place in changing if name not in _UNSIGNED_FIELDS]
-        fixed = [("host", self._host), *([] if self._token is None else [("x-amz-security-token", self._token)])]
-        lines = sorted(
-            [(name, "%s", place) for name, place in picked]
-            + [(name, value.replace("%", "%%"), -1) for name, value in fixed]
-        )
-        names = ";".join(name for name, _, _ in lines)
-        fields = "".join(f"{name.replace('%', '%%')}:{value}\n" for name, value, _ in lines)
-        shape = _Shape(fields, itemgetter(*[place for _, _, place in lines if place >= 0]), names)
-        if len(self._shapes) >= _MOST_SHAPES:
-            self._shapes.clear()
-        self._shapes[tuple(given)] = shape
-        return shape
 
     def _date_and_scope(self, now: int) -> tuple[str, str]:
         date = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")

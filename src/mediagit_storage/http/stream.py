@@ -74,7 +74,7 @@ class StreamingResponse:
             self.attempts = exchange.sent
             if self._running or self._pieces:
                 lines, _ = final_head(exchange.lines)
-                self.status, self.headers = exchange.status, Headers(lines)
+                self.status, self.headers = exchange.status, exchange.headers(lines)
                 exchange.check_framing(self.status, lines)
             else:
                 # Over already: the body is empty, or there is an error to raise.

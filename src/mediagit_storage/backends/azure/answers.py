@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mediagit_storage.attributes import RESERVED_METADATA_PREFIX
 from mediagit_storage.backends.azure.shapes import DEFAULT_CONTENT_TYPE, META, SNAPSHOT, decode_name
@@ -18,6 +18,7 @@ from mediagit_storage.errors import IntegrityError
 from mediagit_storage.http.encoding import decode_text, parse_http_date, percent_decode
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import whole_size
+from mediagit_storage.http.written import TOKEN
 from mediagit_storage.http.xml import parse_records
 from mediagit_storage.secrets import Secret
 from mediagit_storage.types import Attributes, Checksum, Folder, ObjectInfo
@@ -38,8 +39,11 @@ __all__ = [
 ]
 
 
+_HIDDEN_TOKEN: Final = f"{RESERVED_METADATA_PREFIX}{TOKEN}"
+
+
 class StoredMetadata(NamedTuple):
-    """What is kept with an object: what the user gave, and the library's own entries (without their ``mgs-``)."""
+    """What is kept with an object: what the user or a layer gave, and the backend's own (without its ``mgs-``)."""
 
     attributes: Attributes
     hidden: dict[str, str]
@@ -94,8 +98,8 @@ def parse_attributes(headers: Headers, tags: Mapping[str, str] | None = None) ->
     for field, value in headers:
         if field.startswith(META):
             name = decode_name(field[len(META) :])
-            if name.startswith(RESERVED_METADATA_PREFIX):
-                hidden[name[len(RESERVED_METADATA_PREFIX) :]] = decode_text(value)
+            if name == _HIDDEN_TOKEN:
+                hidden[TOKEN] = decode_text(value)
             else:
                 metadata[name] = decode_text(value)
     content_type = headers.get("content-type") or None

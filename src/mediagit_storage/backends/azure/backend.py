@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, Self
+from typing import ClassVar, Self
 
-from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.backends.azure.batch import AzureOperations
 from mediagit_storage.backends.azure.blocks import Blocks
 from mediagit_storage.backends.azure.checks import findings
@@ -25,14 +24,11 @@ from mediagit_storage.backends.azure.written import Written
 from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import AlreadyExistsError, ConfigError, PermissionDeniedError, UnsupportedError
-from mediagit_storage.http.operations import run_operations
+from mediagit_storage.http.backend import HttpBackend
 from mediagit_storage.http.retry import Rules
-from mediagit_storage.http.transport import Transport
 from mediagit_storage.secrets import Secret, SecretValue
-from mediagit_storage.settings import export_config
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
-    ConnectionInfo,
     CopyOptions,
     DeleteOptions,
     Entry,
@@ -42,21 +38,23 @@ from mediagit_storage.types import (
     PendingUpload,
     PresignOptions,
     PutOptions,
-    ReadOptions,
 )
 
 __all__ = ["AzureBackend"]
 
-_SCHEME: Final = "az"
 
-
-class AzureBackend(StorageBackend):
+class AzureBackend(HttpBackend[AzureConfig]):
     """One container of Azure Blob Storage. Made by one of its ``with_`` methods, `from_env` or `from_config`.
 
     All options are in `AzureConfig`. Nothing is asked of the service before the first call. Objects of more than 4 MiB
     travel in blocks of that size, 8 at once. A content type that nobody gave and an access tier that nobody chose read
-    back as None.
+    back as None. Consecutive plain deletes of a batch go 256 at a time; reading a suffix takes two requests.
     """
+
+    SCHEME: ClassVar[str] = "az"
+    _client: AzureClient
+    _reader: Reader
+    _credential: TokenCredential | None = None
 
     def __init__(
         self,
@@ -66,8 +64,11 @@ class AzureBackend(StorageBackend):
         rules: Rules | None = None,
         credential: TokenCredential | None = None,
     ) -> None:
-        self._config = config
         self._credential = credential
+        self._begin(config, clock, rules)
+
+    def _open(self, config: AzureConfig, rules: Rules) -> None:
+        credential, clock = self._credential, self._clock
         # A credential at hand takes the place of one that would have to be made.
         found = opened(config if credential is None else replace(config, identity="default"))
         address = found.address
@@ -77,11 +78,8 @@ class AzureBackend(StorageBackend):
         signing = signing_for(
             config, found, clock, lambda signer, now: source_link(address, signer, now), credential
         )  # fmt: skip
-        self._clock = clock
-        self._transport = Transport(config.transport_options())
-        known = rules if rules is not None else Rules(config.retry_policy(), clock)
         encryption = encryption_fields(key, config.encryption_scope)
-        self._client = client = AzureClient(address, signing, self._transport, known, encryption)
+        self._client = client = AzureClient(address, signing, self._transport, rules, encryption)
         sizes = config.sizes()
         self._reader = Reader(client, verify=config.verify_reads, versions=config.versions == "versions")
         written = Written(client, self._reader)
@@ -95,7 +93,7 @@ class AzureBackend(StorageBackend):
         self._linker = Linker(client)
         self._operations = AzureOperations(client, self._reader, self._writer, self._deleter)
         self._capabilities = self._promised()
-        self._description = f"{_SCHEME}://{config.container} at {address.origin}{address.base}"
+        self._description = f"{self.SCHEME}://{config.container} at {address.origin}{address.base}"
 
     def _promised(self) -> Capabilities:
         client = self._client
@@ -169,32 +167,6 @@ class AzureBackend(StorageBackend):
         """A container of the account that the environment names (`AzureConfig.ENVIRONMENT`)."""
         return cls(config_from_env(environ, container))
 
-    @classmethod
-    def from_config(cls, config: AzureConfig) -> Self:
-        """The container that a configuration names."""
-        return cls(config)
-
-    # ---- what is known without asking
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the service and its emulator can do, as far as the options do not know better."""
-        return self._capabilities
-
-    @property
-    def description(self) -> str:
-        """``az://CONTAINER`` and the account's address."""
-        return self._description
-
-    @property
-    def config(self) -> AzureConfig:
-        """The options it was opened with."""
-        return self._config
-
-    def connection_info(self) -> ConnectionInfo:
-        """The options that differ from their defaults; secrets as references only."""
-        return ConnectionInfo(_SCHEME, export_config(self._config))
-
     # ---- objects
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
@@ -204,14 +176,6 @@ class AzureBackend(StorageBackend):
         request meets its own object, that is the success that it is.
         """
         return self._writer.put(key, source, options)
-
-    def read(self, key: str, options: ReadOptions) -> Content:
-        """One request, two for a suffix. A body that breaks off is gone on with, for the same version only."""
-        return self._reader.read(key, options)
-
-    def stream(self, key: str, options: ReadOptions) -> Body:
-        """One request, pulled by the reader; gone on with like `read`."""
-        return self._reader.stream(key, options)
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """One request; one more where the object has tags."""
@@ -236,10 +200,6 @@ class AzureBackend(StorageBackend):
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """Blocks of which the first is new and the others are copied by the service."""
         return self._copier.replace_head(key, head, old_length, if_match)
-
-    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
-        """All in this thread but large and streamed writes; consecutive plain deletes go 256 at a time."""
-        return run_operations(self._client, self._operations, operations, limits)
 
     # ---- links, container, uploads
 
@@ -280,14 +240,10 @@ class AzureBackend(StorageBackend):
         """Credentials, container, account, clocks and versions, as far as looking tells."""
         return findings(self._client, self._config, self._clock)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
     def __reduce__(self) -> tuple[object, ...]:
         if self._credential is not None:
             raise ConfigError("a storage that was opened with a credential object cannot be pickled; name it instead")
-        return (AzureBackend, (self._config,))
+        return super().__reduce__()
 
 
 def _secret(value: str | SecretValue) -> SecretValue:

@@ -18,23 +18,18 @@ from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.reading import Reader
 from mediagit_storage.backends.azure.shapes import block_id, block_list, condition_fields, list_query
 from mediagit_storage.backends.azure.translate import read_failure
-from mediagit_storage.backends.azure.written import Written, condition_of
-from mediagit_storage.errors import (
-    CancelledError,
-    IntegrityError,
-    NotFoundError,
-    StorageError,
-    UnavailableError,
-)
+from mediagit_storage.backends.azure.written import Written
+from mediagit_storage.errors import IntegrityError, NotFoundError, StorageError
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import Part, PartPlan, Sizes
 from mediagit_storage.http.parts import SourcePart, digester, file_part
 from mediagit_storage.http.retry import Traits
 from mediagit_storage.http.uploading import FileParts, Parts, send_parts
+from mediagit_storage.http.written import condition_of, remembered
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import Source
-from mediagit_storage.types import ObjectInfo, PutOptions, ResumeState
+from mediagit_storage.types import JSON, ObjectInfo, PutOptions, ResumeState
 
 __all__ = ["Blocks", "DiscardedError", "new_upload"]
 
@@ -42,8 +37,6 @@ __all__ = ["Blocks", "DiscardedError", "new_upload"]
 _PATIENT: Final = 300.0
 #: A delete on this condition never takes an object: every one was modified later.
 _NEVER_AN_OBJECT: Final = ("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT")
-#: What may go away by itself: an upload whose progress is remembered is then left to be continued.
-_INTERRUPTIONS: Final = (UnavailableError, CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class DiscardedError(IntegrityError):
@@ -79,12 +72,9 @@ class Blocks:
     def send(self, key: str, parts: Parts, options: PutOptions) -> ObjectInfo:
         """Send parts and commit them. Raises `DiscardedError` where another writer was quicker."""
         upload, token = new_upload()
-        try:
+        with remembered(None, {}, lambda: self.forget(key)):
             sent = self._send(key, parts, upload)
             return self.commit(key, upload, sent, options, token=token)
-        except BaseException:
-            self.forget(key)
-            raise
 
     def send_file(self, key: str, source: Source, upload: FileParts, options: PutOptions) -> ObjectInfo:
         """Send a file, only what is missing where an earlier run left some; what breaks off can be continued."""
@@ -99,21 +89,10 @@ class Blocks:
             else:
                 missing.append(each)
         pieces = (file_part(each.number, upload.region, each.offset, each.length, "md5") for each in missing)
-        kept = left is not None
-        try:
-            if state is not None and not kept:
-                kept = state.save({"upload": name, "token": token, "part_size": plan.part_size})
+        saved: dict[str, JSON] = {"upload": name, "token": token, "part_size": plan.part_size}
+        with remembered(state, saved, lambda: self.forget(key), kept=left is not None):
             sent = self._send(key, Parts(pieces, plan.part_size, held=False), name, file=source)
-            info = self.commit(key, name, {**have, **sent}, options, token=token)
-        except BaseException as error:
-            if not (kept and isinstance(error, _INTERRUPTIONS)):
-                if state is not None:
-                    state.clear()
-                self.forget(key)
-            raise
-        if state is not None:
-            state.clear()
-        return info
+            return self.commit(key, name, {**have, **sent}, options, token=token)
 
     def _send(self, key: str, parts: Parts, upload: str, *, file: Source | None = None) -> dict[int, int]:
         path = self._client.address.path(key)

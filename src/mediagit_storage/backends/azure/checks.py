@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
 
 from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.config import AzureConfig
 from mediagit_storage.backends.azure.credentials import SasSigning
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import BucketNotFoundError, StorageError
-from mediagit_storage.http.encoding import parse_http_date
-from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.checks import clock_findings
 from mediagit_storage.types import Finding, FindingLevel
 
 __all__ = ["findings"]
-
-#: Signatures are refused from a quarter of an hour on; a minute is worth a word.
-_SKEW: Final = 60.0
 
 
 def findings(client: AzureClient, config: AzureConfig, clock: Clock) -> Iterator[Finding]:
@@ -35,7 +30,7 @@ def findings(client: AzureClient, config: AzureConfig, clock: Clock) -> Iterator
         # A token may allow everything with blobs and not a look at their container.
         yield Finding("container", FindingLevel.WARNING, error.message, "allow to read the container's properties")
         return
-    yield from _clock(response.headers, clock)
+    yield from clock_findings(response.headers, clock)
     yield from _account(client, config)
     yield _versions(config)
     yield Finding("conditions", FindingLevel.OK, "create-only writes and writes over a known object, also in blocks")
@@ -51,23 +46,6 @@ def _credentials(client: AzureClient) -> Finding:
         end = "" if token.expires is None else f", until {token.expires:%Y-%m-%d %H:%M} UTC"
         return Finding("credentials", FindingLevel.OK, f"a SAS token that allows {token.permissions or '?'}{end}")
     return Finding("credentials", FindingLevel.OK, signing.source)
-
-
-def _clock(headers: Headers, clock: Clock) -> Iterator[Finding]:
-    date = headers.get("date")
-    if date is None:
-        return
-    seconds = clock.now_ns() / 1e9 - parse_http_date(date).timestamp()
-    shown = f"{seconds:+.0f} s from this machine's"
-    if abs(seconds) <= _SKEW:
-        yield Finding("server clock", FindingLevel.OK, shown)
-    else:
-        yield Finding(
-            "server clock",
-            FindingLevel.WARNING,
-            shown,
-            "set this machine's clock (NTP): requests signed at the wrong time are refused",
-        )
 
 
 def _account(client: AzureClient, config: AzureConfig) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ from mediagit_storage.backends.azure.shapes import (
     version_text,
 )
 from mediagit_storage.backends.azure.writing import Writer
-from mediagit_storage.backends.azure.written import TOKEN, Written
+from mediagit_storage.backends.azure.written import Written
 from mediagit_storage.errors import (
     AlreadyExistsError,
     ConnectionLostError,
@@ -47,6 +47,7 @@ from mediagit_storage.http.multipart import MIB, Part, plan_parts
 from mediagit_storage.http.parts import SourcePart, digester
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Retried, Traits
+from mediagit_storage.http.written import TOKEN
 from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.types import Attributes, ByteRange, Checksum, CopyOptions, ObjectInfo, PutOptions, ReadOptions
 
@@ -81,6 +82,7 @@ class Copier:
         """Copy one blob: a look and a copy."""
         self._client.address.check_written(target)
         found = self._reader.stat(source, options.version)
+        options.require(found.etag)
         kept = found.attributes if found.attributes is not None else Attributes()
         attributes = kept if options.attributes is None else options.attributes
         if source == target:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -20,6 +18,7 @@ from mediagit_storage.http.client import Signing
 from mediagit_storage.http.encoding import format_http_date, parse_http_date, percent_decode
 from mediagit_storage.http.endpoint import is_loopback
 from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.http.redact import redact_text
 from mediagit_storage.http.response import Response
 from mediagit_storage.secrets import Secret
@@ -190,8 +189,7 @@ class TokenSigning(AzureSigning):
         super().__init__(clock)
         self.credential = credential
         self.source = source
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock = ForkSafeLock()
         self._token: tuple[Secret, float] | None = None
 
     def sign(self, call: Call) -> tuple[str, Fields]:
@@ -206,7 +204,7 @@ class TokenSigning(AzureSigning):
         """The value of ``Authorization``."""
         found = self._token
         if found is None or found[1] - _EARLY <= self.clock.now_ns() / _NANO:
-            with self._mine():
+            with self._lock.mine():
                 if self._token is found or self._token is None:
                     self._token = self._fetched()
                 found = self._token
@@ -215,7 +213,7 @@ class TokenSigning(AzureSigning):
     def refresh(self, response: Response) -> None:
         """Fetch another one, unless another thread has done so since this one was sent."""
         sent = dict(response.request.headers).get("authorization")
-        with self._mine():
+        with self._lock.mine():
             if self._token is None or sent == f"Bearer {self._token[0].reveal()}":
                 self._token = self._fetched()
 
@@ -226,13 +224,6 @@ class TokenSigning(AzureSigning):
     def copy_source(self, url: str) -> tuple[str, Fields]:
         """With the token in a field of its own."""
         return url, [("x-ms-copy-source-authorization", self.bearer())]
-
-    def _mine(self) -> threading.Lock:
-        # A lock that another thread held during a fork stays locked in the child for ever.
-        if os.getpid() != self._process:
-            self._process = os.getpid()
-            self._lock = threading.Lock()
-        return self._lock
 
     def _fetched(self) -> tuple[Secret, float]:
         try:

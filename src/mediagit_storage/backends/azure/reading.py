@@ -11,7 +11,8 @@ from mediagit_storage.backends.azure.answers import parse_attributes, parse_info
 from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.shapes import condition_fields, version_query, version_text
 from mediagit_storage.errors import IntegrityError, NotFoundError, PreconditionError
-from mediagit_storage.http.call import Call, Condition, Fields
+from mediagit_storage.http.call import Call, Fields
+from mediagit_storage.http.conditions import failed_condition
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
 from mediagit_storage.http.reading import ANY_SIZE, HttpReader
@@ -71,14 +72,10 @@ class Reader(HttpReader):
             return
         if options.version is not None and response.headers.get("x-ms-error-code") == "InvalidQueryParameterValue":
             raise NotFoundError("no version has such a name")
-        condition: Condition | None = None
-        if response.status == 304:
-            condition = "none-match"
-        elif response.status == 412:
-            condition = "match"
+        if response.status == 412:
             # Azurite says the same of an object that is not there, which comes first.
             self.hidden(key, options.version)
-        self._client.check(response, call, condition=condition)
+        self._client.check(response, call, condition=failed_condition(response.status))
         raise IntegrityError(f"the server answered a read with status {response.status}")
 
     def stat(self, key: str, version: str | None = None, *, options: ReadOptions | None = None) -> ObjectInfo:

@@ -8,7 +8,6 @@ Source: "Common REST API error codes" and "Blob service error codes" of Microsof
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -24,9 +23,7 @@ from mediagit_storage.errors import (
     InvalidRangeError,
     LimitExceededError,
     NotFoundError,
-    NotModifiedError,
     PermissionDeniedError,
-    PreconditionError,
     StorageError,
     StorageTimeoutError,
     ThrottledError,
@@ -36,21 +33,13 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.http.call import Condition, Subject
 from mediagit_storage.http.headers import Headers
-from mediagit_storage.http.xml import parse_records
-from mediagit_storage.secrets import REDACTED
+from mediagit_storage.http.redact import one_line, redact_answer
+from mediagit_storage.http.refusals import CURRENT, OTHER, TAKEN, UNKNOWN, Row, error_fields, excerpt, said, under
 
-__all__ = ["CODES", "STATUSES", "Failure", "Row", "read_failure", "row_of", "translate"]
+__all__ = ["CODES", "STATUSES", "Failure", "read_failure", "row_of", "translate"]
 
-#: How much of an answer an error message shows, in characters, and how much of it is read, in bytes.
+#: How much of an answer an error message shows, in characters.
 _MAX_MESSAGE: Final = 1024
-_MAX_BODY: Final = 256 * 1024
-
-
-class Row(NamedTuple):
-    """What a code or status becomes, and what the reader should do."""
-
-    kind: type[StorageError]
-    advice: str
 
 
 class Failure(NamedTuple):
@@ -107,7 +96,7 @@ CODES: Final[Mapping[str, Row]] = {
     "LeaseIdMismatchWithContainerOperation": Row(PermissionDeniedError, _LEASE),
     "LeaseAlreadyPresent": Row(PermissionDeniedError, _LEASE),
     # What is there already, or in the way.
-    "BlobAlreadyExists": Row(AlreadyExistsError, "an object is there already"),
+    "BlobAlreadyExists": TAKEN,
     "ContainerAlreadyExists": Row(AlreadyExistsError, "the container is there already"),
     "ResourceAlreadyExists": Row(AlreadyExistsError, "it is there already"),
     "SnapshotsPresent": Row(
@@ -122,8 +111,8 @@ CODES: Final[Mapping[str, Row]] = {
     ),
     "PendingCopyOperation": Row(UnavailableError, "a copy to this key is still going on; try again later"),
     # Conditions and ranges.
-    "ConditionNotMet": Row(PreconditionError, "the object is not the one that the condition names"),
-    "TargetConditionNotMet": Row(PreconditionError, "the object is not the one that the condition names"),
+    "ConditionNotMet": OTHER,
+    "TargetConditionNotMet": OTHER,
     "SourceConditionNotMet": Row(ConnectionLostError, "the object was overwritten while it was copied; copy it again"),
     "InvalidRange": Row(InvalidRangeError, "the range is not inside the object"),
     # Limits.
@@ -174,7 +163,7 @@ CODES: Final[Mapping[str, Row]] = {
 
 #: For answers without a code that is known; other 5xx are as 500. A 404 without one proves nothing.
 STATUSES: Final[Mapping[int, Row]] = {
-    304: Row(NotModifiedError, "your copy of the object is current"),
+    304: CURRENT,
     400: Row(StorageError, "the service refused the request"),
     401: Row(UnauthenticatedError, _KEYS),
     403: Row(PermissionDeniedError, f"{_ROLE}, or {_KEYS}"),
@@ -192,8 +181,6 @@ STATUSES: Final[Mapping[int, Row]] = {
     507: CODES["AccountLimitExceeded"],
 }
 
-_UNKNOWN: Final = Row(StorageError, "see the provider's documentation")
-
 
 def row_of(failure: Failure, subject: Subject = "object") -> Row:
     """The row for a failure: by its code, else by its status."""
@@ -206,36 +193,18 @@ def row_of(failure: Failure, subject: Subject = "object") -> Row:
             return row
     if 500 <= failure.status <= 599:
         return STATUSES.get(failure.status, STATUSES[500])
-    return STATUSES.get(failure.status, _UNKNOWN)
+    return STATUSES.get(failure.status, UNKNOWN)
 
 
 def translate(
     failure: Failure, *, subject: Subject = "object", condition: Condition | None = None, advice: str | None = None
 ) -> StorageError:
-    """The error to raise for a failure. ``condition`` is what the request asked for.
-
-    An absent object under "match" is a `PreconditionError`: it is not the one that the condition names. ``advice``
-    takes the place of the table's.
-    """
-    row = row_of(failure, subject)
-    kind = row.kind
-    if kind is PreconditionError and condition == "absent":
-        row = CODES["BlobAlreadyExists"]
-    elif kind is PreconditionError and condition == "none-match":
-        row = STATUSES[304]
-    elif kind is NotFoundError and condition == "match":
-        row = Row(PreconditionError, "the object that the condition names is not there")
-    elif kind is AlreadyExistsError and condition == "match":
-        row = CODES["ConditionNotMet"]
-    text = ": ".join(part for part in (_said(failure), row.advice if advice is None else advice) if part)
-    return row.kind(_SIGNED.sub(rf"\1{REDACTED}", text))
-
-
-def _said(failure: Failure) -> str:
-    message = failure.message.rstrip(". ")
-    code = failure.code or f"HTTP {failure.status}"
-    request = f" [request {failure.request_id}]" if failure.request_id else ""
-    return f"{message} ({code}){request}" if message else f"the server answered {code}{request}"
+    """The error to raise for a failure. ``condition`` is what the request asked for; ``advice`` replaces the table's."""
+    row = under(condition, row_of(failure, subject))
+    if row.kind is AlreadyExistsError and condition == "match":
+        row = OTHER
+    words = said(failure.status, failure.code, failure.message, failure.request_id)
+    return row.kind(redact_answer(f"{words}: {row.advice if advice is None else advice}"))
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -243,36 +212,9 @@ def _said(failure: Failure) -> str:
 
 def read_failure(status: int, headers: Headers, body: bytes = b"") -> Failure:
     """What an answer that is no success says. Never raises: a body may be XML, a proxy's page, cut off or empty."""
-    fields = _error_fields(body)
+    fields = error_fields(body)
     code = headers.get("x-ms-error-code") or fields.get("Code", "")
     # After the first line come the request's id and time, and for wrong signatures what was signed.
-    message = fields.get("Message", "").partition("\n")[0] if fields else _excerpt(body)
+    message = fields.get("Message", "").partition("\n")[0] if fields else excerpt(body)
     request = headers.get("x-ms-request-id") or ""
-    return Failure(status, _clean(code, 100), _clean(message, _MAX_MESSAGE), _clean(request, 100))
-
-
-def _error_fields(body: bytes) -> Mapping[str, str]:
-    if not body:
-        return {}
-    try:
-        document = parse_records(body[:_MAX_BODY], limit=_MAX_BODY)
-    except StorageError:
-        found = re.search(r"<Code>([A-Za-z0-9._-]{1,100})</Code>", body[:4096].decode("utf-8", "replace"))
-        return {"Code": found[1]} if found else {}
-    return document.fields if document.root == "Error" else {}
-
-
-def _excerpt(body: bytes) -> str:
-    text = body[:4096].decode("utf-8", "replace")
-    return "" if "<Code>" in text else re.sub(r"<[^>]*>", " ", text)[:200]
-
-
-def _clean(text: str, most: int) -> str:
-    """One line without control characters, bounded."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-_SIGNED: Final = re.compile(
-    r"(?i)((?:\bsig|signature|sharedkey [a-z0-9]+|bearer|accountkey)\s*[=: ]\s*'?)[A-Za-z0-9+/=%._~-]{12,}"
-)
+    return Failure(status, one_line(code, 100), one_line(message, _MAX_MESSAGE), one_line(request, 100))

@@ -12,7 +12,7 @@ from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.reading import Reader
 from mediagit_storage.backends.azure.services import LIMITS, MAX_PUT
 from mediagit_storage.backends.azure.shapes import attribute_fields, condition_fields
-from mediagit_storage.backends.azure.written import TOKEN, Written, condition_of
+from mediagit_storage.backends.azure.written import Written
 from mediagit_storage.errors import (
     AlreadyExistsError,
     IntegrityError,
@@ -26,6 +26,7 @@ from mediagit_storage.http.parts import digester, file_digest
 from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.http.uploading import FileParts, Whole, WholeFile, planned
+from mediagit_storage.http.written import TOKEN, condition_of
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike, ObjectInfo, PutOptions
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from mediagit_storage.backends.azure.answers import plain_etag
 from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.reading import Reader
 from mediagit_storage.backends.azure.shapes import attribute_fields
-from mediagit_storage.errors import NotFoundError
-from mediagit_storage.http.call import Condition, Fields
+from mediagit_storage.http.call import Fields
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.written import TOKEN, own
 from mediagit_storage.types import ObjectInfo, PutOptions
 
-__all__ = ["TOKEN", "Written", "condition_of"]
-
-#: The hidden entry of the metadata by which a write knows its own object again.
-TOKEN: Final = "token"  # noqa: S105  # a name
+__all__ = ["Written"]
 
 
 class Written:
@@ -48,18 +44,7 @@ class Written:
 
     def ours(self, key: str, token: str) -> ObjectInfo | None:
         """The object under ``key``, if it is the one that was written with ``token``."""
-        try:
-            info, hidden = self._reader.hidden(key)
-        except NotFoundError:
-            return None
-        return info if hidden.get(TOKEN) == token else None
-
-
-def condition_of(options: PutOptions) -> Condition | None:
-    """The condition that a put carries."""
-    if options.if_absent:
-        return "absent"
-    return "match" if options.if_match is not None else None
+        return own(self._reader.hidden, key, token)
 
 
 def _date(headers: Headers) -> datetime | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import ClassVar, Final, Self
 
-from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.backends.gcs.batch import GCSOperations
 from mediagit_storage.backends.gcs.checks import findings
 from mediagit_storage.backends.gcs.client import JSON_FIELD, GCSClient
@@ -22,17 +21,14 @@ from mediagit_storage.backends.gcs.shapes import key_fields
 from mediagit_storage.backends.gcs.signing import link_path, response_query, signed_query
 from mediagit_storage.backends.gcs.writing import MAX_OBJECT, Writer
 from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
-from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import AlreadyExistsError, ConfigError, UnsupportedError
+from mediagit_storage.http.backend import HttpBackend
 from mediagit_storage.http.call import Call, Fields
-from mediagit_storage.http.operations import run_operations
 from mediagit_storage.http.retry import Rules
-from mediagit_storage.http.transport import Transport
-from mediagit_storage.settings import config_from_env, export_config
+from mediagit_storage.settings import config_from_env
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     Checksum,
-    ConnectionInfo,
     CopyOptions,
     DeleteOptions,
     Entry,
@@ -50,7 +46,7 @@ __all__ = ["GCSBackend"]
 _SIGNED: Final[frozenset[PresignMethod]] = frozenset({"GET", "PUT", "DELETE"})
 
 
-class GCSBackend(StorageBackend):
+class GCSBackend(HttpBackend[GCSConfig]):
     """One bucket of Google Cloud Storage, by its JSON API; or of an emulator (``STORAGE_EMULATOR_HOST``).
 
     Without ``service_account_file`` the application default credentials are asked when the first request is made; both
@@ -58,12 +54,13 @@ class GCSBackend(StorageBackend):
     before the first call.
 
     Objects of more than 5 MB, and streams of more than that, travel in chunks of 8 MiB, one after the other, in a
-    session that a later run can continue. ETag and version of an object are its generation. A content type that nobody
-    gave, and the storage class ``STANDARD``, read back as None.
+    session that a later run can continue. Consecutive deletes of a batch go a hundred at a time. ETag and version of an
+    object are its generation. A content type that nobody gave, and the storage class ``STANDARD``, read back as None.
     """
 
-    #: The name under which it is registered.
     SCHEME: ClassVar[str] = "gs"
+    _client: GCSClient
+    _reader: GCSReader
 
     def __init__(
         self,
@@ -83,37 +80,26 @@ class GCSBackend(StorageBackend):
             emulator_host=emulator_host,
             anonymous=anonymous,
         )
-        self._open(config, SYSTEM_CLOCK, None)
-
-    @classmethod
-    def from_config(cls, config: GCSConfig, *, clock: Clock = SYSTEM_CLOCK, rules: Rules | None = None) -> Self:
-        """The bucket that a configuration names. ``clock`` and ``rules`` are seams for tests."""
-        self = cls.__new__(cls)
-        self._open(config, clock, rules)
-        return self
+        self._begin(config)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *, bucket: str | None = None) -> Self:
         """What the environment names (`GCSConfig.ENVIRONMENT`); ``bucket`` where that names none."""
         return cls.from_config(config_from_env(GCSConfig, environ, "bucket", bucket))
 
-    def _open(self, config: GCSConfig, clock: Clock, rules: Rules | None) -> None:
-        self._config = config
-        self._clock = clock
+    def _open(self, config: GCSConfig, rules: Rules) -> None:
         server = config.server()
         self._server = server
         # Only a service account can sign links; its file is looked at now, so that a wrong one is told at once.
         path = config.credentials_file
         self._account = None if path is None else read_account(path)
-        options = config.transport_options()
-        self._transport = Transport(options)
-        self._tokens = TokenTransport(options)
+        self._tokens = TokenTransport(config.transport_options())
         self._signing = signing_for(config, self._account, self._tokens)
         key = config.known_customer_key()
         self._client = client = GCSClient(
             server.origin,
             self._transport,
-            rules if rules is not None else Rules(config.retry_policy(), clock),
+            rules,
             self._signing,
             bucket=config.bucket,
             user_project=config.user_project,
@@ -132,27 +118,6 @@ class GCSBackend(StorageBackend):
         own = f"{self.SCHEME}://{config.bucket}"
         self._description = own if config.trusted else f"{own} at {server.origin}"
 
-    # ---- what is known without asking
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the service can do; links only where a service account signs them."""
-        return self._capabilities
-
-    @property
-    def description(self) -> str:
-        """``gs://BUCKET``, with the server's address where it is not Google's."""
-        return self._description
-
-    @property
-    def config(self) -> GCSConfig:
-        """The options it was opened with."""
-        return self._config
-
-    def connection_info(self) -> ConnectionInfo:
-        """The options that differ from their defaults; secrets as references only."""
-        return ConnectionInfo(self.SCHEME, export_config(self._config))
-
     # ---- objects
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
@@ -162,14 +127,6 @@ class GCSBackend(StorageBackend):
         request meets its own object, that is the success that it is.
         """
         return self._writer.put(key, source, options)
-
-    def read(self, key: str, options: ReadOptions) -> Content:
-        """One request. A body that breaks off is gone on with where it stopped, for the same generation only."""
-        return self._reader.read(key, options)
-
-    def stream(self, key: str, options: ReadOptions) -> Body:
-        """One request, pulled by the reader; gone on with like `read`."""
-        return self._reader.stream(key, options)
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """One request; one more for an absence that may be the bucket's."""
@@ -194,10 +151,6 @@ class GCSBackend(StorageBackend):
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         """By the server, of the generation that was looked at first; large ones in several calls."""
         return self._copier.copy(source, target, options)
-
-    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
-        """All in this thread but large and streamed writes; consecutive deletes go a hundred at a time."""
-        return run_operations(self._client, self._operations, operations, limits)
 
     # ---- links, bucket
 
@@ -256,12 +209,9 @@ class GCSBackend(StorageBackend):
         return findings(self._client, self._config, self._signing)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
+        """Close the connections, those that fetch tokens too."""
+        super().close()
         self._tokens.close()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (type(self), self._config))
 
 
 def _promised(config: GCSConfig, account: ServiceAccount | None) -> Capabilities:
@@ -281,7 +231,3 @@ def _promised(config: GCSConfig, account: ServiceAccount | None) -> Capabilities
         resumable_uploads=True,
         max_object_size=MAX_OBJECT,
     )
-
-
-def _reopen(kind: type[GCSBackend], config: GCSConfig) -> GCSBackend:
-    return kind.from_config(config)

@@ -35,6 +35,7 @@ class Copier:
         """Copy one object: a look at it, and as many calls as the service wants for the generation that was seen."""
         self._client.check_written(target)
         found = self._reader.look(source, options.version)
+        options.require(to_info(found, source).etag)
         if source == target:
             if options.if_absent:
                 raise AlreadyExistsError("an object is there already")

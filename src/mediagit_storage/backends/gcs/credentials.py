@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import threading
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from mediagit_storage.backends.gcs.config import GCSConfig
 from mediagit_storage.errors import ConfigError, StorageError, UnauthenticatedError, UnavailableError
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.client import Signing
+from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.http.network import TransportOptions
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response
@@ -201,15 +201,14 @@ class FetchedToken(BearerSigning):
         self._load = load
         self._transport = transport
         self.source = source
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock = ForkSafeLock()
         self._credentials: _Google | None = None
 
     def current(self) -> str:
         """The token, fetched when there is none or it is about to end: once for all threads."""
         credentials = self._credentials
         if credentials is None or not credentials.valid:
-            with self._mine():
+            with self._lock.mine():
                 credentials = self._credentials
                 if credentials is None:
                     credentials = self._credentials = self._loaded()
@@ -226,17 +225,10 @@ class FetchedToken(BearerSigning):
     def refresh(self, response: Response) -> None:
         """The token of ``response`` was refused: fetch another, unless a thread has done so since."""
         refused = next((value for name, value in response.request.headers if name == "authorization"), "")
-        with self._mine():
+        with self._lock.mine():
             credentials = self._credentials
             if credentials is not None and refused == f"Bearer {credentials.token}":
                 self._fetch(credentials)
-
-    def _mine(self) -> threading.Lock:
-        # A lock that another thread held during a fork stays locked in the child for ever.
-        if os.getpid() != self._process:
-            self._process = os.getpid()
-            self._lock = threading.Lock()
-        return self._lock
 
     def _loaded(self) -> _Google:
         try:

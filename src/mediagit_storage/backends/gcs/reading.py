@@ -16,18 +16,18 @@ from mediagit_storage.backends.gcs.digests import (
 )
 from mediagit_storage.backends.gcs.names import condition_query, generation_of, object_path
 from mediagit_storage.backends.gcs.resources import ObjectResource, decode_object, to_info
-from mediagit_storage.backends.gcs.shapes import attributes_of
+from mediagit_storage.backends.gcs.shapes import attributes_of, hidden_of
 from mediagit_storage.backends.gcs.translate import read_failure
 from mediagit_storage.errors import (
     BucketNotFoundError,
     IntegrityError,
     NotFoundError,
-    NotModifiedError,
     PreconditionError,
     StorageError,
     UnavailableError,
 )
-from mediagit_storage.http.call import Call, Condition, Fields, Query
+from mediagit_storage.http.call import Call, Fields, Query
+from mediagit_storage.http.conditions import check_conditions, failed_condition
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
@@ -102,17 +102,12 @@ class GCSReader(HttpReader):
         """Raise what a failed read means. Absence is looked into until it is proven, and whose it is."""
         if response.status == 416 and options.range.offset is None:
             return
-        condition: Condition | None = None
-        if response.status == 412:
-            condition = "match"
-        elif response.status == 304:
-            condition = "none-match"
         if response.status == 404 and not read_failure(404, response.body).documented and "alt=media" in call.query:
             # Reads of content are refused in words that a proxy might use, too: the description is asked for.
             self.stat(key, options=options)
             raise CameBackError("the object was absent, and came back before that was proven")
         try:
-            self._client.check(response, call, condition=condition)
+            self._client.check(response, call, condition=failed_condition(response.status))
         except BucketNotFoundError:
             raise
         except NotFoundError as error:
@@ -125,7 +120,7 @@ class GCSReader(HttpReader):
     def content(self, key: str, options: ReadOptions, call: Call, response: Response) -> Content:
         """The same, if it is what the conditions name."""
         found = super().content(key, options, call, response)
-        _check_conditions(found.info, options)
+        check_conditions(found.info, options)
         return found
 
     def read(self, key: str, options: ReadOptions) -> Content:
@@ -148,7 +143,7 @@ class GCSReader(HttpReader):
         else:
             body = super().stream(key, options)
         try:
-            _check_conditions(body.info, options)
+            check_conditions(body.info, options)
         except PreconditionError:
             body.close()
             raise
@@ -173,7 +168,7 @@ class GCSReader(HttpReader):
             self.refuse(key, options, call, response)
         self._client.bucket_seen = True
         resource = decode_object(response.body)
-        _check_conditions(to_info(resource, key), options)
+        check_conditions(to_info(resource, key), options)
         return resource
 
     def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:
@@ -194,6 +189,11 @@ class GCSReader(HttpReader):
         call = self.stat_call(key, options)
         return self.resource(key, options, call, self._client.send(call).response)
 
+    def hidden(self, key: str) -> tuple[ObjectResource, dict[str, str]]:
+        """The same, and the library's own entries in its metadata."""
+        resource = self.look(key)
+        return resource, hidden_of(resource)
+
 
 def _selected(options: ReadOptions) -> Query:
     if (
@@ -210,10 +210,3 @@ def _selected(options: ReadOptions) -> Query:
             raise NotFoundError("no version of an object has such a name")
         found.append(("generation", generation))
     return found
-
-
-def _check_conditions(info: ObjectInfo, options: ReadOptions) -> None:
-    if options.if_match is not None and info.etag != options.if_match:
-        raise PreconditionError("the object is not the one that the condition names")
-    if options.if_none_match is not None and info.etag == options.if_none_match:
-        raise NotModifiedError("your copy of the object is current")

@@ -18,27 +18,19 @@ from mediagit_storage.backends.gcs.names import condition_query
 from mediagit_storage.backends.gcs.reading import GCSReader
 from mediagit_storage.backends.gcs.resources import ObjectResource, decode_object, encode, to_info
 from mediagit_storage.backends.gcs.session import Held, Stage, chunk_range, question, session_place, stage_of
-from mediagit_storage.backends.gcs.shapes import MADE_UP_TYPE, new_object, token_of
-from mediagit_storage.errors import (
-    CancelledError,
-    ConnectionLostError,
-    IntegrityError,
-    NotFoundError,
-    StorageError,
-    UnavailableError,
-)
-from mediagit_storage.http.call import Call, Condition, Fields
+from mediagit_storage.backends.gcs.shapes import MADE_UP_TYPE, new_object
+from mediagit_storage.errors import ConnectionLostError, IntegrityError, StorageError
+from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Course, Retried, Retry, Traits
+from mediagit_storage.http.written import condition_of, own, remembered
 from mediagit_storage.scope import current_scope
 from mediagit_storage.types import JSON, Attributes, ObjectInfo, PutOptions, ResumeState
 
-__all__ = ["Resumable", "condition_of"]
+__all__ = ["Resumable"]
 
 #: Finishing takes a while for large objects, in seconds.
 _PATIENT: Final = 300.0
-#: What may go away by itself: a session whose place is remembered is then left to be continued.
-_INTERRUPTIONS: Final = (UnavailableError, CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class _GoneError(Exception):
@@ -68,45 +60,33 @@ class Resumable:
 
     def put(self, key: str, feed: Feed, options: PutOptions) -> ObjectInfo:
         """Upload everything. Whatever goes wrong, the session is cancelled or can be continued."""
-        state = options.resume
-        session = self._resumed(feed, state)
+        session = self._resumed(feed, options.resume)
         for _ in range(self._client.rules.policy.attempts):
-            try:
-                return self._carry(key, feed, options, session)
-            except _GoneError:
-                if state is not None:
-                    state.clear()
-                if not feed.restartable:
-                    break
-                feed.restart()
-                session = None
+            info = self._carry(key, feed, options, session)
+            if info is not None:
+                return info
+            if not feed.restartable:
+                break
+            feed.restart()
+            session = None
         raise ConnectionLostError("the server gave up the upload session; start the upload again")
 
     # ---- one session
 
-    def _carry(self, key: str, feed: Feed, options: PutOptions, found: _Session | None) -> ObjectInfo:
-        state, kept = options.resume, found is not None
+    def _carry(self, key: str, feed: Feed, options: PutOptions, found: _Session | None) -> ObjectInfo | None:
+        """Take one session to its end; None where it is no more, and the object is not ours."""
+        state = options.resume
         session = found if found is not None else self._begin(key, options, feed.total)
         run = _Run(self, key, feed, options, session)
-        try:
-            if state is not None and not kept:
-                kept = state.save(_saved(session, 0))
+        cancel = lambda: self._client.aside(lambda: self.cancel(session.path, session.query))  # noqa: E731
+        with remembered(state, _saved(session, 0), cancel, kept=found is not None) as kept:
             confirmed = None
             if state is not None and kept and not self._asks:
                 confirmed = lambda end: state.save(_saved(session, end))  # noqa: E731
-            info = run.to_end(confirmed)
-        except _GoneError:
-            raise
-        except BaseException as error:
-            if not (kept and isinstance(error, _INTERRUPTIONS)):
-                gone = session
-                self._client.aside(lambda: self.cancel(gone.path, gone.query))
-                if state is not None:
-                    state.clear()
-            raise
-        if state is not None:
-            state.clear()
-        return info
+            try:
+                return run.to_end(confirmed)
+            except _GoneError:
+                return None
 
     def _begin(self, key: str, options: PutOptions, total: int | None) -> _Session:
         """Begin a session. Every one has a token: by it a completed upload is known again when its session is gone."""
@@ -155,11 +135,7 @@ class Resumable:
 
     def own(self, key: str, token: str) -> ObjectResource | None:
         """The object under ``key``, if it is the one that was written with ``token``."""
-        try:
-            resource = self._reader.look(key)
-        except NotFoundError:
-            return None
-        return resource if token_of(resource) == token else None
+        return own(self._reader.hidden, key, token)
 
     def accept(self, key: str, resource: ObjectResource, text: str, size: int) -> ObjectInfo:
         """What was stored, if it is what was sent; else it is removed again, and an error."""
@@ -321,13 +297,6 @@ class _Run:
         raise self._client.cleaned(
             self._client.error_of(response, subject="bucket", condition=condition_of(self._options))
         )
-
-
-def condition_of(options: PutOptions) -> Condition | None:
-    """The condition that a write carries."""
-    if options.if_absent:
-        return "absent"
-    return "match" if options.if_match is not None else None
 
 
 def _type_of(attributes: Attributes | None) -> str:

@@ -14,24 +14,23 @@ from mediagit_storage.backends.gcs.resources import NewObject, ObjectResource, R
 from mediagit_storage.errors import ConfigError, LimitExceededError
 from mediagit_storage.http.call import Fields
 from mediagit_storage.http.encoding import format_timestamp
+from mediagit_storage.http.written import TOKEN
 from mediagit_storage.secrets import Secret
 from mediagit_storage.types import Attributes, PutOptions
 
 __all__ = [
     "MADE_UP_TYPE",
     "MAX_METADATA",
-    "TOKEN",
     "attributes_of",
     "check_metadata",
     "copied_object",
+    "hidden_of",
     "key_fields",
     "multipart_body",
     "new_object",
-    "token_of",
 ]
 
-#: The hidden entry of the metadata by which a write knows its own object again.
-TOKEN: Final = f"{RESERVED_METADATA_PREFIX}token"
+_TOKEN: Final = f"{RESERVED_METADATA_PREFIX}{TOKEN}"
 #: What stands for "nobody gave a content type": the service wants one, and would call any other one its own.
 MADE_UP_TYPE: Final = "binary/octet-stream"
 #: The most that names and values of metadata may take together, in bytes.
@@ -50,7 +49,7 @@ def new_object(
 ) -> NewObject:
     """What an object is to be; ``digest`` is an algorithm and the digest that its bytes have. Raises `LimitExceededError` for more metadata than the service keeps."""
     given = attributes if attributes is not None else Attributes()
-    metadata = {**given.metadata, **({TOKEN: token} if token else {})}
+    metadata = {**given.metadata, **({_TOKEN: token} if token else {})}
     check_metadata(metadata)
     return NewObject(
         name=key,
@@ -85,7 +84,7 @@ def copied_object(resource: ObjectResource, attributes: Attributes | None, token
     """What the copy of an object is to be: like it, or with other ``attributes``."""
     if attributes is not None:
         return new_object("", attributes, token=token)
-    kept = {name: value for name, value in (resource.metadata or {}).items() if name != TOKEN}
+    kept = {name: value for name, value in (resource.metadata or {}).items() if name != _TOKEN}
     return NewObject(
         content_type=resource.content_type or MADE_UP_TYPE,
         cache_control=resource.cache_control or None,
@@ -94,15 +93,15 @@ def copied_object(resource: ObjectResource, attributes: Attributes | None, token
         content_language=resource.content_language or None,
         storage_class=resource.storage_class or None,
         custom_time=resource.custom_time,
-        metadata={**kept, **({TOKEN: token} if token else {})},
+        metadata={**kept, **({_TOKEN: token} if token else {})},
     )
 
 
 def attributes_of(resource: ObjectResource) -> Attributes:
     """What an object says about itself, without what the service or this library made up."""
     metadata = resource.metadata or {}
-    if any(name.startswith(RESERVED_METADATA_PREFIX) for name in metadata):
-        metadata = {k: v for k, v in metadata.items() if not k.startswith(RESERVED_METADATA_PREFIX)}
+    if _TOKEN in metadata:
+        metadata = {name: value for name, value in metadata.items() if name != _TOKEN}
     content_type = resource.content_type or None
     storage_class = resource.storage_class or None
     return Attributes(
@@ -115,9 +114,10 @@ def attributes_of(resource: ObjectResource) -> Attributes:
     )
 
 
-def token_of(resource: ObjectResource) -> str | None:
-    """The token that an object was written with."""
-    return (resource.metadata or {}).get(TOKEN)
+def hidden_of(resource: ObjectResource) -> dict[str, str]:
+    """The library's own entries in an object's metadata, by names without their prefix ``mgs-``."""
+    prefix = RESERVED_METADATA_PREFIX
+    return {k.removeprefix(prefix): v for k, v in (resource.metadata or {}).items() if k.startswith(prefix)}
 
 
 def multipart_body(document: NewObject, data: bytes, boundary: str) -> bytes:

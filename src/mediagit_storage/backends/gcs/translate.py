@@ -24,7 +24,6 @@ from mediagit_storage.errors import (
     NotFoundError,
     NotModifiedError,
     PermissionDeniedError,
-    PreconditionError,
     StorageError,
     StorageTimeoutError,
     ThrottledError,
@@ -33,13 +32,14 @@ from mediagit_storage.errors import (
     UnsupportedError,
 )
 from mediagit_storage.http.call import Condition, Subject
+from mediagit_storage.http.redact import one_line
+from mediagit_storage.http.refusals import CURRENT, OTHER, UNKNOWN, Row, under
 
 __all__ = [
     "MAX_MESSAGE",
     "REASONS",
     "STATUSES",
     "Failure",
-    "Row",
     "proves_object",
     "read_failure",
     "row_of",
@@ -49,13 +49,6 @@ __all__ = [
 #: How much of an answer an error message shows, in characters.
 MAX_MESSAGE: Final = 1024
 _MAX_BODY: Final = 256 * 1024
-
-
-class Row(NamedTuple):
-    """What a reason or status becomes, and what the reader should do."""
-
-    kind: type[StorageError]
-    advice: str
 
 
 class Failure(NamedTuple):
@@ -95,8 +88,6 @@ _PAYER: Final = "name the project that pays: user_project"
 _HELD: Final = "the object is protected"
 _OBJECT: Final = Row(NotFoundError, "the object or this version of it is not there")
 _BUCKET: Final = Row(BucketNotFoundError, "the bucket is not there; check its name, or create it")
-_ABSENT: Final = Row(AlreadyExistsError, "an object is there already")
-_CURRENT: Final = Row(NotModifiedError, "your copy of the object is current")
 
 REASONS: Final[Mapping[str, Row]] = {
     # Who is asking.
@@ -122,8 +113,8 @@ REASONS: Final[Mapping[str, Row]] = {
     "orgPolicyConstraintFailed": Row(PermissionDeniedError, "a policy of the organisation forbids it"),
     # What is there, and as asked for.
     "notFound": _OBJECT,
-    "conditionNotMet": Row(PreconditionError, "the object is not the one that the condition names"),
-    "notModified": _CURRENT,
+    "conditionNotMet": OTHER,
+    "notModified": CURRENT,
     "requestedRangeNotSatisfiable": Row(InvalidRangeError, "the range is not inside the object"),
     "conflict": Row(AlreadyExistsError, "it exists already, or something else is being done to it"),
     "gone": Row(StorageError, "the upload session is gone; start the upload again"),
@@ -164,7 +155,7 @@ REASONS: Final[Mapping[str, Row]] = {
 
 #: For answers without a reason that is known. 404 is decided by `Subject`, and other 5xx are as 500.
 STATUSES: Final[Mapping[int, Row]] = {
-    304: _CURRENT,
+    304: CURRENT,
     400: Row(StorageError, "the service refused the request"),
     401: Row(UnauthenticatedError, _WHO),
     403: Row(PermissionDeniedError, _POLICY),
@@ -185,8 +176,6 @@ STATUSES: Final[Mapping[int, Row]] = {
     507: Row(CapacityError, "the server's disks are full; free some space"),
 }
 
-_UNKNOWN: Final = Row(StorageError, "see the provider's documentation")
-
 
 def _folded(reason: str) -> str:
     # Emulators spell them their own way.
@@ -206,12 +195,14 @@ def read_failure(status: int, body: bytes) -> Failure:
     try:
         inside = _DECODER.decode(body[:_MAX_BODY]).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = _clean(body[:4096].decode("utf-8", "replace"), 200)
+        text = one_line(body[:4096].decode("utf-8", "replace"), 200)
         said = bool(_NO_OBJECT.match(text) or _NO_BUCKET.match(text))
         return Failure(status, "", re.sub(r"<[^>]*>", " ", text).strip(), said)
     first = inside.errors[0] if inside.errors else _Item()
     reason = first.reason or inside.status
-    return Failure(status, _clean(reason, 100), _clean(inside.message or first.message, MAX_MESSAGE), documented=True)
+    return Failure(
+        status, one_line(reason, 100), one_line(inside.message or first.message, MAX_MESSAGE), documented=True
+    )
 
 
 def proves_object(failure: Failure) -> bool:
@@ -224,7 +215,7 @@ def row_of(failure: Failure, subject: Subject = "object") -> Row:
     status = failure.status
     if status == 404:
         if not failure.documented:
-            return _UNKNOWN
+            return UNKNOWN
         return _BUCKET if subject == "bucket" or _NO_BUCKET.match(failure.message) else _OBJECT
     if status in {400, 412} and _DAMAGED.match(failure.message):
         return Row(ChecksumError, "the data were changed on the way; nothing was stored; try again")
@@ -238,7 +229,7 @@ def row_of(failure: Failure, subject: Subject = "object") -> Row:
         and not _contradicts(status, failure.reason)
     ):
         return row
-    return STATUSES.get(status, STATUSES[500] if 500 <= status <= 599 else _UNKNOWN)
+    return STATUSES.get(status, STATUSES[500] if 500 <= status <= 599 else UNKNOWN)
 
 
 def _contradicts(status: int, reason: str) -> bool:
@@ -247,24 +238,9 @@ def _contradicts(status: int, reason: str) -> bool:
 
 
 def translate(failure: Failure, *, subject: Subject = "object", condition: Condition | None = None) -> StorageError:
-    """The error to raise for a failure. ``condition`` is what the request asked for.
-
-    An absent object under "match" is a `PreconditionError`: it is not the one that the condition names.
-    """
-    row = row_of(failure, subject)
-    if row.kind is PreconditionError and condition == "absent":
-        row = _ABSENT
-    elif row.kind is PreconditionError and condition == "none-match":
-        row = _CURRENT
-    elif row.kind is NotFoundError and condition == "match":
-        row = Row(PreconditionError, "the object that the condition names is not there")
+    """The error to raise for a failure. ``condition`` is what the request asked for."""
+    row = under(condition, row_of(failure, subject))
     said = ": ".join(
         part for part in (failure.reason or f"HTTP {failure.status}", failure.message.rstrip(". ")) if part
     )
     return row.kind(f"{said}; {row.advice}")
-
-
-def _clean(text: str, most: int) -> str:
-    """One line without control characters, bounded."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -11,13 +11,14 @@ from mediagit_storage.backends.gcs.feeding import BufferFeed, Feed, FileFeed, St
 from mediagit_storage.backends.gcs.names import condition_query
 from mediagit_storage.backends.gcs.reading import GCSReader
 from mediagit_storage.backends.gcs.resources import decode_object
-from mediagit_storage.backends.gcs.resumable import Resumable, condition_of
+from mediagit_storage.backends.gcs.resumable import Resumable
 from mediagit_storage.backends.gcs.shapes import multipart_body, new_object
 from mediagit_storage.errors import LimitExceededError, UnsupportedError
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.multipart import TIB, Sizes
 from mediagit_storage.http.parts import Pieces, small_file, small_source
 from mediagit_storage.http.retry import Retried, Traits
+from mediagit_storage.http.written import condition_of
 from mediagit_storage.source import Source
 from mediagit_storage.types import BytesLike, ObjectInfo, PutOptions
 

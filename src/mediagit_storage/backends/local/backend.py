@@ -22,7 +22,7 @@ from mediagit_storage.backend import (
     StatOperation,
     StorageBackend,
 )
-from mediagit_storage.backends.local.attributes import KEPT, XATTR, decode_attributes
+from mediagit_storage.backends.local.attributes import KEPT, XATTR, decode_attributes, encode_attributes
 from mediagit_storage.backends.local.batch import GROUP_BYTES, GroupBounds, PutGroup, StagedPut, run_batch
 from mediagit_storage.backends.local.body import LocalBody, read_span
 from mediagit_storage.backends.local.checks import findings
@@ -213,8 +213,9 @@ class LocalBackend(StorageBackend, BatchMoving, PositionalWriting):
         """Copy a file within the kernel (sharing its blocks where the file system can), then place it like a put."""
         current_scope().check()
         names = self._split(target)
-        origin, _ = self._open_object(source)
+        origin, seen = self._open_object(source)
         try:
+            options.require(etag_of(seen))
             staged = self._stage(names)
             try:
                 self._copy_into(staged, origin, options.attributes)
@@ -437,12 +438,14 @@ class LocalBackend(StorageBackend, BatchMoving, PositionalWriting):
             raise translate(error) from error
 
     def _write(self, staged: Staged, key: str, source: Source, options: PutOptions, *, sync: bool) -> _os.stat_result:
-        if options.attributes is not None and options.late_attributes is None:
-            # First: attributes that do not fit are refused before the source is read.
-            self._writer.set_attributes(staged, options.attributes)
+        early = options.attributes is not None and bool(options.attributes.named())
+        # First, also where others come late: attributes that do not fit are refused before the source is read.
+        self._writer.set_attributes(staged, options.attributes)
         self._writer.fill(staged, source, key)
         if options.late_attributes is not None:
-            self._writer.set_attributes(staged, options.late_attributes())
+            late = options.late_attributes()
+            if early or late.named():
+                self._writer.set_raw_attributes(staged, encode_attributes(late))
         return self._seal(staged, sync=sync)
 
     def _perform(self, operation: Operation) -> Content | ObjectInfo | None:

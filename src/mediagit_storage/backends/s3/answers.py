@@ -15,6 +15,7 @@ from mediagit_storage.errors import IntegrityError
 from mediagit_storage.http.encoding import decode_text, parse_http_date, parse_timestamp
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import whole_size
+from mediagit_storage.http.written import TOKEN
 from mediagit_storage.http.xml import parse_records
 from mediagit_storage.types import Attributes, ObjectInfo
 
@@ -33,10 +34,11 @@ __all__ = [
 ]
 
 _META: Final = "x-amz-meta-"
+_HIDDEN_TOKEN: Final = f"{RESERVED_METADATA_PREFIX}{TOKEN}"
 
 
 class StoredMetadata(NamedTuple):
-    """What is kept with an object: what the user gave, and the library's own entries (without their ``mgs-``)."""
+    """What is kept with an object: what the user or a layer gave, and the backend's own (without its ``mgs-``)."""
 
     attributes: Attributes
     hidden: dict[str, str]
@@ -78,8 +80,8 @@ def parse_attributes(headers: Headers, tags: Mapping[str, str] | None = None) ->
     for name, value in headers:
         if name.startswith(_META):
             short = name[len(_META) :]
-            if short.startswith(RESERVED_METADATA_PREFIX):
-                hidden[short[len(RESERVED_METADATA_PREFIX) :]] = decode_text(value)
+            if short == _HIDDEN_TOKEN:
+                hidden[TOKEN] = decode_text(value)
             else:
                 metadata[short] = decode_text(value)
     content_type = headers.get("content-type") or None

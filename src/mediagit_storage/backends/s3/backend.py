@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar, Self
 
-from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
+from mediagit_storage.backend import BatchLimits, StorageBackend
 from mediagit_storage.backends.s3.addressing import address_of
 from mediagit_storage.backends.s3.batch import S3Operations
 from mediagit_storage.backends.s3.checks import findings
@@ -28,19 +28,16 @@ from mediagit_storage.backends.s3.uploads import Uploads
 from mediagit_storage.backends.s3.writing import Writer
 from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import AlreadyExistsError, ConfigError, PermissionDeniedError, UnsupportedError
 from mediagit_storage.facets import BatchCopying, Relocated, Relocation
+from mediagit_storage.http.backend import HttpBackend
 from mediagit_storage.http.call import Fields
-from mediagit_storage.http.operations import run_operations
 from mediagit_storage.http.retry import Rules
-from mediagit_storage.http.transport import Transport
 from mediagit_storage.secrets import SecretValue
-from mediagit_storage.settings import as_secret, config_from_env, export_config
+from mediagit_storage.settings import as_secret, config_from_env
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     Checksum,
-    ConnectionInfo,
     CopyOptions,
     DeleteOptions,
     Entry,
@@ -56,20 +53,21 @@ from mediagit_storage.types import (
 __all__ = ["S3Backend"]
 
 
-class S3Backend(StorageBackend, BatchCopying):
+class S3Backend(HttpBackend[S3Config], BatchCopying):
     """One bucket of Amazon S3, or of any service that speaks its language (``service``, ``endpoint``).
 
     The credentials are those given, or else what botocore's chain finds (extra ``aws``) when the first request is made.
     All further options are in `S3Config`, for `from_config`. Nothing is asked of the service before the first call.
 
     Objects of more than 100 MB, and streams of more than one part, travel in parts of 8 MiB and more, 8 at once; an
-    upload that fails is aborted. A content type, storage class ``STANDARD`` or tag that the service makes up reads back
-    as None.
+    upload that fails is aborted. Consecutive plain deletes of a batch go a thousand at a time. A content type, storage
+    class ``STANDARD`` or tag that the service makes up reads back as None.
     """
 
-    #: The name under which it is registered.
     SCHEME: ClassVar[str] = "s3"
     CONFIG: ClassVar[type[S3Config]] = S3Config
+    _client: Client
+    _reader: Reader
 
     def __init__(
         self,
@@ -95,24 +93,14 @@ class S3Backend(StorageBackend, BatchCopying):
             profile=profile,
             anonymous=anonymous,
         )
-        self._open(config, SYSTEM_CLOCK, None)
-
-    @classmethod
-    def from_config(cls, config: S3Config, *, clock: Clock = SYSTEM_CLOCK, rules: Rules | None = None) -> Self:
-        """The bucket that a configuration names. ``clock`` and ``rules`` are seams for tests."""
-        self = cls.__new__(cls)
-        self._open(config, clock, rules)
-        return self
+        self._begin(config)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *, bucket: str | None = None) -> Self:
         """What the environment names (`S3Config.ENVIRONMENT` of this class); ``bucket`` where that names none."""
         return cls.from_config(config_from_env(cls.CONFIG, environ, "bucket", bucket))
 
-    def _open(self, config: S3Config, clock: Clock, rules: Rules | None) -> None:
-        self._config = config
-        self._clock = clock
-        self._rules = rules
+    def _open(self, config: S3Config, rules: Rules) -> None:
         service = config.known_service()
         endpoint = config.full_endpoint()
         address = address_of(
@@ -132,15 +120,13 @@ class S3Backend(StorageBackend, BatchCopying):
         if encryption is not None:
             encryption.check(service, address.scheme)
         provider = provider_for(config)
-        signing = None if provider is None else S3Signing(provider, self._region, address.host, clock)
-        self._transport = Transport(config.transport_options())
-        known = rules if rules is not None else Rules(config.retry_policy(), clock)
+        signing = None if provider is None else S3Signing(provider, self._region, address.host, self._clock)
         self._client = Client(
             address,
             service,
             signing,
             self._transport,
-            known,
+            rules,
             bucket=bucket,
             elsewhere=(lambda region: address_of(service, bucket, region=region)) if wanders else None,
             encryption=encryption,
@@ -156,7 +142,6 @@ class S3Backend(StorageBackend, BatchCopying):
             self._client, self._reader, self._writer, uploads, written, concurrency=config.concurrency
         )
         self._operations = S3Operations(self._client, self._reader, self._writer, self._deleter)
-        # What every read and write goes through, without a step in between.
         self._capabilities = self._promised()
         own = f"{self.SCHEME}://{config.bucket}"
         self._description = own if endpoint is None else f"{own} at {address.scheme}://{address.host}"
@@ -173,27 +158,6 @@ class S3Backend(StorageBackend, BatchCopying):
             resumable_uploads=True,
         )
 
-    # ---- what is known without asking
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the table of services says, as far as the options do not know better."""
-        return self._capabilities
-
-    @property
-    def description(self) -> str:
-        """``s3://BUCKET``, with the server's address where it is one of one's own."""
-        return self._description
-
-    @property
-    def config(self) -> S3Config:
-        """The options it was opened with."""
-        return self._config
-
-    def connection_info(self) -> ConnectionInfo:
-        """The options that differ from their defaults; secrets as references only."""
-        return ConnectionInfo(self.SCHEME, export_config(self._config))
-
     # ---- objects
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
@@ -203,14 +167,6 @@ class S3Backend(StorageBackend, BatchCopying):
         request meets its own object, that is the success that it is.
         """
         return self._writer.put(key, source, options)
-
-    def read(self, key: str, options: ReadOptions) -> Content:
-        """One request. A body that breaks off is gone on with where it stopped, for the same version only."""
-        return self._reader.read(key, options)
-
-    def stream(self, key: str, options: ReadOptions) -> Body:
-        """One request, pulled by the reader; gone on with like `read`."""
-        return self._reader.stream(key, options)
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """One request; one more where the object has tags, and for an absence that may be the bucket's."""
@@ -249,10 +205,6 @@ class S3Backend(StorageBackend, BatchCopying):
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """An upload whose first part is new and whose others are copied by the server."""
         return self._copier.replace_head(key, head, old_length, if_match)
-
-    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
-        """All in this thread but large and streamed writes; consecutive plain deletes go a thousand at a time."""
-        return run_operations(self._client, self._operations, operations, limits)
 
     # ---- links, bucket, uploads
 
@@ -323,14 +275,3 @@ class S3Backend(StorageBackend, BatchCopying):
     def check(self) -> Iterable[Finding]:
         """Credentials, bucket, region, clocks, versions and conditions, as far as looking tells."""
         return findings(self._client, self._config, self._region, self._clock)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (type(self), self._config))
-
-
-def _reopen(kind: type[S3Backend], config: S3Config) -> S3Backend:
-    return kind.from_config(config)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from mediagit_storage.backends.s3.answers import parse_versioning
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.config import S3Config
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import StorageError
-from mediagit_storage.http.encoding import parse_http_date
+from mediagit_storage.http.checks import clock_findings
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.types import Finding, FindingLevel
 
 __all__ = ["findings"]
-
-#: Signatures are refused from a quarter of an hour on; a minute is worth a word.
-_SKEW: Final = 60.0
 
 
 def findings(client: Client, config: S3Config, region: str | None, clock: Clock) -> Iterator[Finding]:
@@ -38,7 +34,7 @@ def findings(client: Client, config: S3Config, region: str | None, clock: Clock)
             "bucket", FindingLevel.WARNING, "this user may not look at the bucket itself", "allow s3:ListBucket"
         )
     yield from _region(response.headers, region)
-    yield from _clock(response.headers, clock)
+    yield from clock_findings(response.headers, clock)
     yield from _versioning(client)
     yield _conditions(client, config)
 
@@ -63,22 +59,6 @@ def _region(headers: Headers, region: str | None) -> Iterator[Finding]:
     else:
         yield Finding(
             "region", FindingLevel.WARNING, f"the bucket is in {told}, not in {region}", f"open it with region={told}"
-        )
-
-
-def _clock(headers: Headers, clock: Clock) -> Iterator[Finding]:
-    date = headers.get("date")
-    if date is None:
-        return
-    seconds = clock.now_ns() / 1e9 - parse_http_date(date).timestamp()
-    if abs(seconds) <= _SKEW:
-        yield Finding("server clock", FindingLevel.OK, f"{seconds:+.0f} s from this machine's")
-    else:
-        yield Finding(
-            "server clock",
-            FindingLevel.WARNING,
-            f"{seconds:+.0f} s from this machine's",
-            "set this machine's clock (NTP): requests signed at the wrong time are refused",
         )
 
 

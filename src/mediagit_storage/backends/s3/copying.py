@@ -16,7 +16,7 @@ from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import attribute_fields, condition_fields, copy_fields, etag_field
 from mediagit_storage.backends.s3.uploads import Uploads
 from mediagit_storage.backends.s3.writing import Writer
-from mediagit_storage.backends.s3.written import TOKEN, Written
+from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.errors import (
     AlreadyExistsError,
     ConnectionLostError,
@@ -26,6 +26,7 @@ from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import MIB, Part, plan_parts
 from mediagit_storage.http.retry import Retried, Traits
+from mediagit_storage.http.written import TOKEN
 from mediagit_storage.source import BytesSource
 from mediagit_storage.types import Attributes, ByteRange, CopyOptions, ObjectInfo, PutOptions, ReadOptions
 
@@ -54,6 +55,7 @@ class Copier:
         """Copy one object; two requests, and more above the service's limit for one copy."""
         self._client.check_written(target)
         found = self._reader.stat(source, options.version)
+        options.require(found.etag)
         if source == target:
             if options.if_absent:
                 raise AlreadyExistsError("an object is there already")

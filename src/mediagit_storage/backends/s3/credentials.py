@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from mediagit_storage.backends.s3.config import S3Config
 from mediagit_storage.errors import ConfigError, StorageError, UnauthenticatedError
+from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.http.sigv4 import Credentials
 from mediagit_storage.secrets import Secret, resolve_secret
 
@@ -65,8 +64,7 @@ class ChainProvider(CredentialProvider):
 
     def __init__(self, load: Callable[[], _Chained | None]) -> None:
         self._load = load
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock = ForkSafeLock()
         self._chained: _Chained | None = None
         self._last: Credentials | None = None
 
@@ -74,7 +72,7 @@ class ChainProvider(CredentialProvider):
         """What the chain has now; it renews what is about to end by itself."""
         chained = self._chained
         if chained is None:
-            with self._mine():
+            with self._lock.mine():
                 if self._chained is None:
                     self._chained = self._loaded()
                 chained = self._chained
@@ -82,17 +80,10 @@ class ChainProvider(CredentialProvider):
 
     def refresh(self, stale: Credentials) -> None:
         """Run the chain anew, unless another thread has done so since ``stale`` was handed out."""
-        with self._mine():
+        with self._lock.mine():
             if self._last == stale:
                 self._chained = self._loaded()
                 self._last = self._freeze(self._chained)
-
-    def _mine(self) -> threading.Lock:
-        # A lock that another thread held during a fork stays locked in the child for ever.
-        if os.getpid() != self._process:
-            self._process = os.getpid()
-            self._lock = threading.Lock()
-        return self._lock
 
     def _loaded(self) -> _Chained:
         try:

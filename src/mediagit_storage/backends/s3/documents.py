@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from mediagit_storage.http.encoding import format_timestamp
 from mediagit_storage.http.xml import element, escape
-from mediagit_storage.types import Retention
 
 __all__ = [
     "CompletedPart",
     "bulk_delete",
     "complete_upload",
     "create_bucket",
-    "legal_hold",
-    "object_tagging",
-    "retention",
     "versioning",
 ]
 
@@ -63,12 +57,6 @@ def complete_upload(parts: Iterable[CompletedPart]) -> bytes:
     )
 
 
-def object_tagging(tags: Mapping[str, str]) -> bytes:
-    """The body of PutObjectTagging."""
-    items = [element("Tag", _leaf("Key", name), _leaf("Value", value)) for name, value in tags.items()]
-    return _document("Tagging", element("TagSet", *items))
-
-
 def create_bucket(region: str | None) -> bytes:
     """The body of CreateBucket: empty where the service wants no region named (``us-east-1`` refuses to be)."""
     if region is None:
@@ -79,17 +67,6 @@ def create_bucket(region: str | None) -> bytes:
 def versioning(*, enabled: bool) -> bytes:
     """The body of PutBucketVersioning. Versions that exist stay when it is switched off."""
     return _document("VersioningConfiguration", element("Status", "Enabled" if enabled else "Suspended"))
-
-
-def retention(wanted: Retention) -> bytes:
-    """The body of PutObjectRetention."""
-    until: datetime = wanted.until
-    return _document("Retention", _leaf("Mode", wanted.mode.upper()), _leaf("RetainUntilDate", format_timestamp(until)))
-
-
-def legal_hold(*, on: bool) -> bytes:
-    """The body of PutObjectLegalHold."""
-    return _document("LegalHold", element("Status", "ON" if on else "OFF"))
 
 
 def _leaf(name: str, text: str) -> str:

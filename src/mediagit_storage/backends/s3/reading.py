@@ -9,7 +9,8 @@ from mediagit_storage.backends.s3.checksums import stored_checksum
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.shapes import condition_fields
 from mediagit_storage.errors import BucketNotFoundError, IntegrityError, NotFoundError
-from mediagit_storage.http.call import Call, Condition, Fields
+from mediagit_storage.http.call import Call, Fields
+from mediagit_storage.http.conditions import failed_condition
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
@@ -127,13 +128,8 @@ class Reader(HttpReader):
         """Raise what a failed read means; return for a range that an empty object has after all."""
         if response.status == 416 and options.range.offset is None:
             return
-        condition: Condition | None = None
-        if response.status == 412:
-            condition = "match"
-        elif response.status == 304:
-            condition = "none-match"
         try:
-            self._client.check(response, call, condition=condition)
+            self._client.check(response, call, condition=failed_condition(response.status))
         except BucketNotFoundError:
             raise
         except NotFoundError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final, NamedTuple
 
 from mediagit_storage.errors import (
@@ -23,9 +22,7 @@ from mediagit_storage.errors import (
     InvalidRangeError,
     LimitExceededError,
     NotFoundError,
-    NotModifiedError,
     PermissionDeniedError,
-    PreconditionError,
     StorageError,
     StorageTimeoutError,
     ThrottledError,
@@ -36,16 +33,15 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.http.call import Condition, Subject
 from mediagit_storage.http.headers import Headers
-from mediagit_storage.http.redact import redact_answer
-from mediagit_storage.http.xml import Document, parse_records
+from mediagit_storage.http.redact import one_line, redact_answer
+from mediagit_storage.http.refusals import CURRENT, OTHER, UNKNOWN, Row, error_fields, excerpt, said, under
+from mediagit_storage.http.xml import parse_records
 
 __all__ = [
     "CODES",
     "MAX_MESSAGE",
     "STATUSES",
     "Failure",
-    "Recovery",
-    "Row",
     "failure_in_success",
     "failure_of_item",
     "read_failure",
@@ -55,33 +51,6 @@ __all__ = [
 
 #: How much of an answer an error message shows, in characters.
 MAX_MESSAGE: Final = 2048
-
-#: How much of an error's body is read at all, in bytes.
-_MAX_BODY: Final = 256 * 1024
-
-
-class Recovery(Enum):
-    """What may help before the error is raised."""
-
-    NONE = "none"
-    #: The same request once more, after a pause.
-    AGAIN = "again"
-    #: The same, after a longer pause: the server asks for fewer requests.
-    SLOWER = "slower"
-    #: Sign once more with the server's own time (its ``Date`` field).
-    RESIGN = "resign"
-    #: Fetch new credentials, then once more.
-    REFRESH = "refresh"
-    #: Sign once more for the region that the answer names.
-    REGION = "region"
-
-
-class Row(NamedTuple):
-    """What a code or status becomes, what the reader should do, and what may help."""
-
-    kind: type[StorageError]
-    advice: str
-    recovery: Recovery = Recovery.NONE
 
 
 class Failure(NamedTuple):
@@ -106,6 +75,10 @@ _POLICY: Final = "ask the bucket's owner for the permission"
 _LATER: Final = "try again later"
 _SLOWER: Final = "the service asks for fewer requests; try again later or lower the concurrency"
 _REGION: Final = "set the region that the bucket is in"
+_MOVING: Final = "the bucket is being moved; try again later"
+_NO_REGION: Final = "the service has no such region"
+#: Advice that the region belongs to, where the answer names it.
+_REGIONAL: Final = frozenset({_REGION, _MOVING, _NO_REGION})
 _RESEND: Final = "the data were changed on the way; nothing was stored; try again"
 
 CODES: Final[Mapping[str, Row]] = {
@@ -117,18 +90,18 @@ CODES: Final[Mapping[str, Row]] = {
     # Who is asking.
     "InvalidAccessKeyId": Row(UnauthenticatedError, _KEYS),
     "SignatureDoesNotMatch": Row(UnauthenticatedError, f"{_KEYS}, the region and the endpoint"),
-    "AuthorizationHeaderMalformed": Row(ConfigError, _REGION, Recovery.REGION),
+    "AuthorizationHeaderMalformed": Row(ConfigError, _REGION),
     "AuthorizationQueryParametersError": Row(ConfigError, f"{_REGION}, and an expiry of at most seven days"),
     "MissingSecurityHeader": Row(UnauthenticatedError, _KEYS),
     "MissingAuthenticationToken": Row(UnauthenticatedError, "give credentials: the request was not signed"),
     "CredentialsNotSupported": Row(UnauthenticatedError, _KEYS),
-    "RequestTimeTooSkewed": Row(UnauthenticatedError, _CLOCK, Recovery.RESIGN),
-    "RequestExpired": Row(UnauthenticatedError, _CLOCK, Recovery.RESIGN),
-    "ExpiredToken": Row(UnauthenticatedError, _NEW_TOKEN, Recovery.REFRESH),
-    "ExpiredTokenException": Row(UnauthenticatedError, _NEW_TOKEN, Recovery.REFRESH),
-    "TokenRefreshRequired": Row(UnauthenticatedError, _NEW_TOKEN, Recovery.REFRESH),
-    "InvalidToken": Row(UnauthenticatedError, _NEW_TOKEN, Recovery.REFRESH),
-    "InvalidTokenId": Row(UnauthenticatedError, _NEW_TOKEN, Recovery.REFRESH),
+    "RequestTimeTooSkewed": Row(UnauthenticatedError, _CLOCK),
+    "RequestExpired": Row(UnauthenticatedError, _CLOCK),
+    "ExpiredToken": Row(UnauthenticatedError, _NEW_TOKEN),
+    "ExpiredTokenException": Row(UnauthenticatedError, _NEW_TOKEN),
+    "TokenRefreshRequired": Row(UnauthenticatedError, _NEW_TOKEN),
+    "InvalidToken": Row(UnauthenticatedError, _NEW_TOKEN),
+    "InvalidTokenId": Row(UnauthenticatedError, _NEW_TOKEN),
     "UnrecognizedClientException": Row(UnauthenticatedError, _KEYS),
     # What is allowed.
     "AccessDenied": Row(PermissionDeniedError, _POLICY),
@@ -139,21 +112,19 @@ CODES: Final[Mapping[str, Row]] = {
     "InvalidObjectState": Row(UnsupportedError, "the object is archived; restore it with the provider's tools first"),
     "KMS.DisabledException": Row(PermissionDeniedError, "the encryption key is disabled"),
     "KMS.NotFoundException": Row(ConfigError, "the encryption key is not there; check kms_key_id"),
-    "KMS.ThrottlingException": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
+    "KMS.ThrottlingException": Row(ThrottledError, _SLOWER),
     # Where the bucket is.
-    "PermanentRedirect": Row(ConfigError, _REGION, Recovery.REGION),
-    "Redirect": Row(ConfigError, _REGION, Recovery.REGION),
-    "TemporaryRedirect": Row(UnavailableError, "the bucket is being moved; try again later", Recovery.REGION),
-    "IllegalLocationConstraintException": Row(ConfigError, _REGION, Recovery.REGION),
-    "InvalidLocationConstraint": Row(ConfigError, "the service has no such region"),
-    "InvalidRegion": Row(ConfigError, "the service has no such region", Recovery.REGION),
+    "PermanentRedirect": Row(ConfigError, _REGION),
+    "Redirect": Row(ConfigError, _REGION),
+    "TemporaryRedirect": Row(UnavailableError, _MOVING),
+    "IllegalLocationConstraintException": Row(ConfigError, _REGION),
+    "InvalidLocationConstraint": Row(ConfigError, _NO_REGION),
+    "InvalidRegion": Row(ConfigError, _NO_REGION),
     # Conditions and ranges.
-    "PreconditionFailed": Row(PreconditionError, "the object is not the one that the condition names"),
-    "NotModified": Row(NotModifiedError, "your copy of the object is current"),
-    "ConditionalRequestConflict": Row(
-        UnavailableError, "somebody wrote the object meanwhile; try again", Recovery.AGAIN
-    ),
-    "OperationAborted": Row(UnavailableError, "something else is being done to the bucket; try again", Recovery.AGAIN),
+    "PreconditionFailed": OTHER,
+    "NotModified": CURRENT,
+    "ConditionalRequestConflict": Row(UnavailableError, "somebody wrote the object meanwhile; try again"),
+    "OperationAborted": Row(UnavailableError, "something else is being done to the bucket; try again"),
     "InvalidRange": Row(InvalidRangeError, "the range is not inside the object"),
     # Limits.
     "EntityTooLarge": Row(LimitExceededError, "send it in parts, or in smaller ones"),
@@ -188,33 +159,33 @@ CODES: Final[Mapping[str, Row]] = {
     "BucketAlreadyOwnedByYou": Row(AlreadyExistsError, "the bucket is yours already"),
     "BucketAlreadyExists": Row(AlreadyExistsError, "somebody has a bucket of that name; choose another"),
     # What arrived damaged.
-    "BadDigest": Row(ChecksumError, _RESEND, Recovery.AGAIN),
-    "XAmzContentChecksumMismatch": Row(ChecksumError, _RESEND, Recovery.AGAIN),
-    "XAmzContentSHA256Mismatch": Row(ChecksumError, _RESEND, Recovery.AGAIN),
+    "BadDigest": Row(ChecksumError, _RESEND),
+    "XAmzContentChecksumMismatch": Row(ChecksumError, _RESEND),
+    "XAmzContentSHA256Mismatch": Row(ChecksumError, _RESEND),
     "InvalidDigest": Row(ChecksumError, "the checksum has a form that the service does not take"),
-    "IncompleteBody": Row(ConnectionLostError, "the body did not arrive whole; try again", Recovery.AGAIN),
+    "IncompleteBody": Row(ConnectionLostError, "the body did not arrive whole; try again"),
     "InvalidPart": Row(IntegrityError, "a part is missing or another one than was sent; nothing was stored"),
     "InvalidPartOrder": Row(IntegrityError, "the parts are out of order; nothing was stored"),
     # What passes.
-    "RequestTimeout": Row(StorageTimeoutError, "the body came too slowly; try again", Recovery.AGAIN),
-    "InternalError": Row(UnavailableError, _LATER, Recovery.AGAIN),
-    "ServiceUnavailable": Row(UnavailableError, _LATER, Recovery.AGAIN),
-    "ServerBusy": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "XMinioServerNotInitialized": Row(UnavailableError, "the server is starting; try again", Recovery.AGAIN),
-    "SlowDown": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "SlowDownRead": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "SlowDownWrite": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "Throttling": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "ThrottlingException": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "TooManyRequests": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "RequestLimitExceeded": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
-    "BandwidthLimitExceeded": Row(ThrottledError, _SLOWER, Recovery.SLOWER),
+    "RequestTimeout": Row(StorageTimeoutError, "the body came too slowly; try again"),
+    "InternalError": Row(UnavailableError, _LATER),
+    "ServiceUnavailable": Row(UnavailableError, _LATER),
+    "ServerBusy": Row(ThrottledError, _SLOWER),
+    "XMinioServerNotInitialized": Row(UnavailableError, "the server is starting; try again"),
+    "SlowDown": Row(ThrottledError, _SLOWER),
+    "SlowDownRead": Row(ThrottledError, _SLOWER),
+    "SlowDownWrite": Row(ThrottledError, _SLOWER),
+    "Throttling": Row(ThrottledError, _SLOWER),
+    "ThrottlingException": Row(ThrottledError, _SLOWER),
+    "TooManyRequests": Row(ThrottledError, _SLOWER),
+    "RequestLimitExceeded": Row(ThrottledError, _SLOWER),
+    "BandwidthLimitExceeded": Row(ThrottledError, _SLOWER),
 }
 
 #: For answers without a code that is known. 404 is decided by `Subject`, and other 5xx are as 500.
 STATUSES: Final[Mapping[int, Row]] = {
     400: Row(StorageError, "the service refused the request; check the region, the endpoint and the session token"),
-    301: Row(ConfigError, _REGION, Recovery.REGION),
+    301: Row(ConfigError, _REGION),
     304: CODES["NotModified"],
     307: CODES["TemporaryRedirect"],
     401: Row(UnauthenticatedError, _KEYS),
@@ -229,14 +200,12 @@ STATUSES: Final[Mapping[int, Row]] = {
     431: CODES["RequestHeaderSectionTooLarge"],
     500: CODES["InternalError"],
     501: CODES["NotImplemented"],
-    502: Row(UnavailableError, _LATER, Recovery.AGAIN),
-    503: Row(UnavailableError, _LATER, Recovery.SLOWER),
-    504: Row(StorageTimeoutError, _LATER, Recovery.AGAIN),
+    502: Row(UnavailableError, _LATER),
+    503: Row(UnavailableError, _LATER),
+    504: Row(StorageTimeoutError, _LATER),
     507: CODES["InsufficientStorage"],
     509: CODES["BandwidthLimitExceeded"],
 }
-
-_UNKNOWN: Final = Row(StorageError, "see the provider's documentation")
 
 
 def row_of(failure: Failure, subject: Subject = "object") -> Row:
@@ -251,11 +220,11 @@ def row_of(failure: Failure, subject: Subject = "object") -> Row:
     if failure.status == 404:
         # S3 answers HEAD without a body. A body of another kind is a proxy's page, and proves nothing.
         silent = not failure.code and not failure.message
-        return CODES["NoSuchBucket" if subject == "bucket" else "NoSuchKey"] if silent else _UNKNOWN
+        return CODES["NoSuchBucket" if subject == "bucket" else "NoSuchKey"] if silent else UNKNOWN
     if 500 <= failure.status <= 599:
         return STATUSES.get(failure.status, STATUSES[500])
     # A code that is not known keeps its own meaning where the status allows only one.
-    return STATUSES.get(failure.status, _UNKNOWN)
+    return STATUSES.get(failure.status, UNKNOWN)
 
 
 def translate(
@@ -264,32 +233,11 @@ def translate(
     subject: Subject = "object",
     condition: Condition | None = None,
 ) -> StorageError:
-    """The error to raise for a failure. ``condition`` is what the request asked for.
-
-    An absent object under "match" is a `PreconditionError`: it is not the one that the condition names.
-    """
-    row = row_of(failure, subject)
-    kind = row.kind
-    if kind is PreconditionError and condition == "absent":
-        row = Row(AlreadyExistsError, "an object is there already")
-    elif kind is PreconditionError and condition == "none-match":
-        row = CODES["NotModified"]
-    elif kind is NotFoundError and condition == "match":
-        row = Row(PreconditionError, "the object that the condition names is not there")
-    text = redact_answer(": ".join(part for part in (_said(failure), _advice(row, failure)) if part))
-    return row.kind(text)
-
-
-def _advice(row: Row, failure: Failure) -> str:
-    return f"{row.advice}: {failure.region}" if row.recovery is Recovery.REGION and failure.region else row.advice
-
-
-def _said(failure: Failure) -> str:
-    message = failure.message.rstrip(". ")
-    code = failure.code or f"HTTP {failure.status}"
-    request = f" [request {failure.request_id}]" if failure.request_id else ""
-    silent = message in {"", failure.code}
-    return f"the server answered {code}{request}" if silent else f"{message} ({code}){request}"
+    """The error to raise for a failure. ``condition`` is what the request asked for."""
+    row = under(condition, row_of(failure, subject))
+    words = said(failure.status, failure.code, failure.message, failure.request_id)
+    where = f": {failure.region}" if failure.region and row.advice in _REGIONAL else ""
+    return row.kind(redact_answer(f"{words}: {row.advice}{where}"))
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -297,14 +245,14 @@ def _said(failure: Failure) -> str:
 
 def read_failure(status: int, headers: Headers, body: bytes = b"") -> Failure:
     """What an answer that is no success says. Never raises: a body may be XML, a proxy's page, cut off or empty."""
-    fields = _error_fields(body)
+    fields = error_fields(body)
     retry_after = headers.get("retry-after") or ""
-    message = fields.get("Message", "") if fields else _excerpt(body)
+    message = fields.get("Message", "") if fields else excerpt(body)
     return Failure(
         status=status,
-        code=_clean(fields.get("Code", ""), 100),
-        message=_clean(message, MAX_MESSAGE),
-        request_id=_clean(fields.get("RequestId", "") or (headers.get("x-amz-request-id") or ""), 200),
+        code=one_line(fields.get("Code", ""), 100),
+        message=one_line(message, MAX_MESSAGE),
+        request_id=one_line(fields.get("RequestId", "") or (headers.get("x-amz-request-id") or ""), 200),
         region=_region(fields, headers),
         retry_after=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
         deleted=(headers.get("x-amz-delete-marker") or "").lower() == "true",
@@ -328,22 +276,8 @@ def failure_in_success(status: int, headers: Headers, body: bytes) -> Failure | 
 
 def failure_of_item(record: Mapping[str, str]) -> Failure:
     """The failure of one key in the answer to DeleteObjects (an ``Error`` record)."""
-    code = _clean(record.get("Code", ""), 100)
-    return Failure(200, code or "UnknownError", _clean(record.get("Message", ""), MAX_MESSAGE))
-
-
-def _error_fields(body: bytes) -> Mapping[str, str]:
-    try:
-        document: Document = parse_records(body[:_MAX_BODY], limit=_MAX_BODY)
-    except StorageError:
-        # Cut off or not XML at all: the code usually stands near the front.
-        head = body[:4096].decode("utf-8", "replace")
-        found = re.search(r"<Code>([A-Za-z0-9._-]{1,100})</Code>", head)
-        return {"Code": found[1]} if found else {}
-    if document.root == "Error":
-        return document.fields
-    # Some servers wrap it: <ErrorResponse><Error><Code>.
-    return {name.removeprefix("Error/"): text for name, text in document.fields.items() if name.startswith("Error/")}
+    code = one_line(record.get("Code", ""), 100)
+    return Failure(200, code or "UnknownError", one_line(record.get("Message", ""), MAX_MESSAGE))
 
 
 def _region(fields: Mapping[str, str], headers: Headers) -> str | None:
@@ -358,14 +292,3 @@ def _region(fields: Mapping[str, str], headers: Headers) -> str | None:
         if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text.strip()):
             return text.strip()
     return None
-
-
-def _excerpt(body: bytes) -> str:
-    text = body[:4096].decode("utf-8", "replace")
-    return "" if "<Code>" in text else re.sub(r"<[^>]*>", " ", text)[:200]
-
-
-def _clean(text: str, most: int) -> str:
-    """One line without control characters, bounded."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

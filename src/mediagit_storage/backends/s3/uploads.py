@@ -14,8 +14,8 @@ from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.documents import CompletedPart, complete_upload
 from mediagit_storage.backends.s3.listing import UploadedPart, parse_parts
 from mediagit_storage.backends.s3.shapes import condition_fields
-from mediagit_storage.backends.s3.written import Written, condition_of
-from mediagit_storage.errors import CancelledError, IntegrityError, NotFoundError, StorageError, UnavailableError
+from mediagit_storage.backends.s3.written import Written
+from mediagit_storage.errors import IntegrityError, NotFoundError, StorageError, UnavailableError
 from mediagit_storage.hashing import crc32c_at_hand
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.encoding import encode_query
@@ -24,16 +24,15 @@ from mediagit_storage.http.parts import SourcePart, file_digest, file_part
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Traits
 from mediagit_storage.http.uploading import FileParts, Parts, send_parts
+from mediagit_storage.http.written import condition_of, remembered
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import Source
-from mediagit_storage.types import Attributes, Checksum, ObjectInfo, PendingUpload, PutOptions, ResumeState
+from mediagit_storage.types import JSON, Attributes, Checksum, ObjectInfo, PendingUpload, PutOptions, ResumeState
 
 __all__ = ["Uploads"]
 
 #: Completing joins all parts, which large objects take minutes for, in seconds.
 _PATIENT: Final = 900.0
-#: What may go away by itself: an upload whose progress is remembered is then left to be continued.
-_INTERRUPTIONS: Final = (UnavailableError, CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class _Begun(NamedTuple):
@@ -101,27 +100,20 @@ class Uploads:
         """Send the parts of an upload and complete it, or abort it unless it can be continued."""
         upload, token, done, kept = begun
         state = options.resume if file is not None else None
-        try:
-            if state is not None and not kept:
-                kept = state.save(
-                    {"upload": upload, "token": token, "part_size": parts.part_size, "algorithm": self.algorithm}
-                )
+        saved: dict[str, JSON] = {
+            "upload": upload,
+            "token": token,
+            "part_size": parts.part_size,
+            "algorithm": self.algorithm,
+        }
+        with remembered(state, saved, lambda: self._client.aside(lambda: self.abort(key, upload)), kept=kept):
             sent = [*done, *self._send_parts(key, upload, parts, file)]
             sent.sort(key=lambda each: each[0].number)
             if file is not None:
                 file.finished()
             current_scope().check()
             size = sum(length for _, length in sent)
-            info = self.complete(key, upload, [part for part, _ in sent], options, token=token, size=size)
-        except BaseException as error:
-            if not (kept and isinstance(error, _INTERRUPTIONS)):
-                self._client.aside(lambda: self.abort(key, upload))
-                if state is not None:
-                    state.clear()
-            raise
-        if state is not None:
-            state.clear()
-        return info
+            return self.complete(key, upload, [part for part, _ in sent], options, token=token, size=size)
 
     def _send_parts(self, key: str, upload: str, parts: Parts, file: Source | None) -> list[tuple[CompletedPart, int]]:
         path = self._client.path(key)

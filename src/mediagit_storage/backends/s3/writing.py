@@ -11,7 +11,7 @@ from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.listing import plain_etag
 from mediagit_storage.backends.s3.shapes import attribute_fields, condition_fields
 from mediagit_storage.backends.s3.uploads import Uploads
-from mediagit_storage.backends.s3.written import Written, condition_of
+from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.errors import IntegrityError, UnsupportedError
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.multipart import Sizes
@@ -19,6 +19,7 @@ from mediagit_storage.http.parts import digester, file_digest, view_part
 from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.http.retry import Retried, Traits
 from mediagit_storage.http.uploading import FileParts, Whole, WholeFile, planned
+from mediagit_storage.http.written import condition_of
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import PLAIN_PUT, BytesLike, Checksum, ObjectInfo, PutOptions
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import attribute_fields, lock_fields
-from mediagit_storage.errors import NotFoundError
-from mediagit_storage.http.call import Condition, Fields
+from mediagit_storage.http.call import Fields
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
+from mediagit_storage.http.written import TOKEN, own
 from mediagit_storage.types import ObjectInfo, PutOptions
 
-__all__ = ["TOKEN", "Written", "condition_of"]
-
-#: The hidden entry of the metadata by which a write knows its own object again.
-TOKEN: Final = "token"  # noqa: S105  # a name
+__all__ = ["Written"]
 
 
 class Written:
@@ -39,11 +35,7 @@ class Written:
 
     def ours(self, key: str, token: str) -> ObjectInfo | None:
         """The object under ``key``, if it is the one that was written with ``token``."""
-        try:
-            info, hidden = self._reader.hidden(key)
-        except NotFoundError:
-            return None
-        return info if hidden.get(TOKEN) == token else None
+        return own(self._reader.hidden, key, token)
 
     def info(self, key: str, size: int, etag: str | None, headers: Headers) -> ObjectInfo:
         """What the answer to a write says about the new object. The date is the server's of that moment."""
@@ -57,10 +49,3 @@ class Written:
         if last is None or last[0] != text:
             last = self._last_date = (text, parse_http_date(text))
         return last[1]
-
-
-def condition_of(options: PutOptions) -> Condition | None:
-    """The condition that a write carries."""
-    if options.if_absent:
-        return "absent"
-    return "match" if options.if_match is not None else None

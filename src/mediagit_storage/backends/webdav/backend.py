@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
-from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.backends.webdav.auth import AuthName
 from mediagit_storage.backends.webdav.checks import findings
 from mediagit_storage.backends.webdav.client import DavClient
@@ -18,11 +17,8 @@ from mediagit_storage.backends.webdav.publishing import Publisher, temporary_nam
 from mediagit_storage.backends.webdav.reading import DavReader
 from mediagit_storage.backends.webdav.services import capabilities_of
 from mediagit_storage.backends.webdav.writing import DavWriter
-from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.http.operations import run_operations
+from mediagit_storage.http.backend import HttpBackend
 from mediagit_storage.http.retry import Rules
-from mediagit_storage.http.transport import Transport
 from mediagit_storage.secrets import SecretValue
 from mediagit_storage.settings import as_secret, config_from_env, export_config
 from mediagit_storage.source import Source
@@ -36,13 +32,12 @@ from mediagit_storage.types import (
     ObjectInfo,
     PendingUpload,
     PutOptions,
-    ReadOptions,
 )
 
 __all__ = ["WebDAVBackend"]
 
 
-class WebDAVBackend(StorageBackend):
+class WebDAVBackend(HttpBackend[WebDAVConfig]):
     """A folder on a WebDAV server: its files are the objects, their paths the keys.
 
     ``url`` is ``https://host/path``; ``service`` names the server where it is a known one. All further options are in
@@ -52,6 +47,9 @@ class WebDAVBackend(StorageBackend):
     A put uploads under a hidden name beside the object, looks at what arrived, and moves it to its key. One object is
     one request, however large: an upload that breaks off begins anew. ``a`` cannot be beside ``a/b``.
     """
+
+    _client: DavClient
+    _reader: DavReader
 
     def __init__(
         self,
@@ -65,32 +63,21 @@ class WebDAVBackend(StorageBackend):
         config = WebDAVConfig(
             url=url, username=as_secret(username), password=as_secret(password), auth=auth, service=service
         )
-        self._open(config, SYSTEM_CLOCK, None)
-
-    @classmethod
-    def from_config(cls, config: WebDAVConfig, *, clock: Clock = SYSTEM_CLOCK, rules: Rules | None = None) -> Self:
-        """The storage that a configuration names. ``clock`` and ``rules`` are seams for tests."""
-        self = cls.__new__(cls)
-        self._open(config, clock, rules)
-        return self
+        self._begin(config)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *, url: str | None = None) -> Self:
         """What ``WEBDAV_URL``, ``WEBDAV_USERNAME`` and ``WEBDAV_PASSWORD`` name; ``url`` where the first does not."""
         return cls.from_config(config_from_env(WebDAVConfig, environ, "url", url))
 
-    def _open(self, config: WebDAVConfig, clock: Clock, rules: Rules | None) -> None:
-        self._config = config
-        self._clock = clock
-        base, service = config.base(), config.known_service()
-        signing = config.signing()
-        self._transport = Transport(config.transport_options())
+    def _open(self, config: WebDAVConfig, rules: Rules) -> None:
+        base, service, clock = config.base(), config.known_service(), self._clock
         self._client = client = DavClient(
             base,
             service,
-            signing,
+            config.signing(),
             self._transport,
-            rules if rules is not None else Rules(config.retry_policy(), clock),
+            rules,
             dead_properties=config.dead_properties,
             destination=config.destination,
         )
@@ -106,21 +93,6 @@ class WebDAVBackend(StorageBackend):
 
     # ---- what is known without asking
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the table of services says, as far as the options do not know better."""
-        return self._capabilities
-
-    @property
-    def description(self) -> str:
-        """``davs://HOST/PATH``."""
-        return self._description
-
-    @property
-    def config(self) -> WebDAVConfig:
-        """The options it was opened with."""
-        return self._config
-
     def connection_info(self) -> ConnectionInfo:
         """The options that differ from their defaults; secrets as references only."""
         return ConnectionInfo(self._scheme, export_config(self._config))
@@ -130,14 +102,6 @@ class WebDAVBackend(StorageBackend):
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """PUT under a hidden name, PROPFIND of what arrived, MOVE; before them MKCOL for folders not seen yet."""
         return self._writer.put(key, source, options)
-
-    def read(self, key: str, options: ReadOptions) -> Content:
-        """One GET. A body that breaks off is gone on with where it stopped, for the same ETag only."""
-        return self._reader.read(key, options)
-
-    def stream(self, key: str, options: ReadOptions) -> Body:
-        """One GET, pulled by the reader; gone on with like `read`."""
-        return self._reader.stream(key, options)
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """One PROPFIND."""
@@ -163,10 +127,6 @@ class WebDAVBackend(StorageBackend):
         """PROPFIND and MOVE."""
         return self._writer.rename(source, target, if_absent=if_absent)
 
-    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
-        """Reads in this thread, everything else in a few."""
-        return run_operations(self._client, self._operations, operations, limits)
-
     # ---- the folder, uploads
 
     def create(self, *, versioning: bool | None = None) -> None:
@@ -188,14 +148,3 @@ class WebDAVBackend(StorageBackend):
     def check(self) -> Iterable[Finding]:
         """Server, classes of WebDAV, clock, quota and conditions, as far as looking tells."""
         return findings(self._client, self._clock)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._transport.close()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_reopen, (type(self), self._config))
-
-
-def _reopen(kind: type[WebDAVBackend], config: WebDAVConfig) -> WebDAVBackend:
-    return kind.from_config(config)

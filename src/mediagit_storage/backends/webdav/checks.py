@@ -11,13 +11,12 @@ from mediagit_storage.backends.webdav.services import Service, guess_service
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import StorageError
 from mediagit_storage.http.call import Call
-from mediagit_storage.http.encoding import parse_http_date
+from mediagit_storage.http.checks import clock_findings
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.types import Finding, FindingLevel
 
 __all__ = ["findings"]
 
-_SKEW: Final = 60.0
 _LITTLE: Final = 1024**3
 _METHODS: Final = frozenset({"PUT", "DELETE", "MKCOL", "MOVE", "COPY", "PROPFIND"})
 
@@ -29,7 +28,7 @@ def findings(client: DavClient, clock: Clock) -> Iterator[Finding]:
         response = client.send(Call("OPTIONS", f"{client.base.path}/")).response
         yield _dav(response.status, response.headers)
         yield _service(client.service, response.headers.get("server"))
-        yield from _clock(response.headers, clock)
+        yield from clock_findings(response.headers, clock, "set one of the clocks")
         yield from _quota(client)
     except StorageError as error:
         yield Finding("server", FindingLevel.FAILED, error.message)
@@ -76,19 +75,6 @@ def _service(service: Service, says: str | None) -> Finding:
             f"open it with service={guessed.name}, unless another server stands in front",
         )
     return Finding("service", FindingLevel.OK, service.name)
-
-
-def _clock(headers: Headers, clock: Clock) -> Iterator[Finding]:
-    date = headers.get("date")
-    if date is None:
-        return
-    seconds = clock.now_ns() / 1e9 - parse_http_date(date).timestamp()
-    if abs(seconds) <= _SKEW:
-        yield Finding("server clock", FindingLevel.OK, f"{seconds:+.0f} s from this machine's")
-    else:
-        yield Finding(
-            "server clock", FindingLevel.WARNING, f"{seconds:+.0f} s from this machine's", "set one of the clocks"
-        )
 
 
 def _quota(client: DavClient) -> Iterator[Finding]:

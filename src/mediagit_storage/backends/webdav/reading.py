@@ -13,10 +13,9 @@ from mediagit_storage.backends.webdav.client import DavClient
 from mediagit_storage.backends.webdav.multistatus import Resource, attributes_of, etag_token
 from mediagit_storage.errors import (
     IntegrityError,
-    NotModifiedError,
-    PreconditionError,
 )
 from mediagit_storage.http.call import Call
+from mediagit_storage.http.conditions import check_conditions
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value, whole_size
@@ -72,7 +71,7 @@ class DavReader(HttpReader):
         info = info_of(key, found)
         if info.size is None:
             raise IntegrityError("the server does not say how long the object is")
-        _judge(info, options)
+        check_conditions(info, options)
         info.attributes = attributes_of(found.kept) if self._client.dead_properties else Attributes()
         return info
 
@@ -120,16 +119,9 @@ class DavReader(HttpReader):
             found = self._client.look(key)
             if found is None or found.folder:
                 raise self._client.absent()
-        _judge(info, options)
+        check_conditions(info, options)
 
 
 def info_of(key: str, found: Resource) -> ObjectInfo:
     """What a listing tells of an object; no size where the server does not know it beforehand."""
     return ObjectInfo(key, found.size, found.size, found.modified, found.etag)
-
-
-def _judge(info: ObjectInfo, options: ReadOptions) -> None:
-    if options.if_match is not None and options.if_match != info.etag:
-        raise PreconditionError("the object is not the one that the condition names")
-    if options.if_none_match is not None and options.if_none_match == info.etag:
-        raise NotModifiedError("your copy of the object is current")

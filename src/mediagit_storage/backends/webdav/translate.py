@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from mediagit_storage.backends.webdav.auth import WRONG
 from mediagit_storage.errors import (
-    AlreadyExistsError,
     BucketNotFoundError,
     CapacityError,
     ConfigError,
@@ -20,9 +19,7 @@ from mediagit_storage.errors import (
     InvalidRangeError,
     LimitExceededError,
     NotFoundError,
-    NotModifiedError,
     PermissionDeniedError,
-    PreconditionError,
     StorageError,
     StorageTimeoutError,
     ThrottledError,
@@ -32,21 +29,15 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.http.call import Condition, Subject
 from mediagit_storage.http.redact import redact_text
+from mediagit_storage.http.refusals import CURRENT, OTHER, Row, under
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.xml import parse_records
 
-__all__ = ["STATUSES", "Row", "missing_base", "row_of", "translate"]
+__all__ = ["STATUSES", "missing_base", "row_of", "translate"]
 
 #: How much of what a server says is shown, in characters.
 _MAX_MESSAGE: Final = 300
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-
-
-class Row(NamedTuple):
-    """What a status becomes, and what the reader should do."""
-
-    kind: type[StorageError]
-    advice: str
 
 
 _LATER: Final = "try again later"
@@ -57,7 +48,7 @@ STATUSES: Final[Mapping[int, Row]] = {
     301: _ELSEWHERE,
     302: _ELSEWHERE,
     303: _ELSEWHERE,
-    304: Row(NotModifiedError, "your copy of the object is current"),
+    304: CURRENT,
     307: _ELSEWHERE,
     308: _ELSEWHERE,
     400: Row(StorageError, "the server refused the request"),
@@ -70,7 +61,7 @@ STATUSES: Final[Mapping[int, Row]] = {
     409: Row(UnavailableError, "a folder on the way was removed meanwhile; try again"),
     410: Row(NotFoundError, "the object is gone"),
     411: Row(UnsupportedError, "the server wants to know the size beforehand; open the storage with chunked=false"),
-    412: Row(PreconditionError, "the object is not the one that the condition names"),
+    412: OTHER,
     413: Row(LimitExceededError, "the server takes no object of this size; raise its limit"),
     414: Row(InvalidKeyError, "the server takes no key of this length"),
     415: Row(UnsupportedError, "the server does not take such a body"),
@@ -110,13 +101,8 @@ def translate(response: Response, *, subject: Subject = "object", condition: Con
     row = row_of(status)
     if row.kind is NotFoundError and subject == "bucket":
         return missing_base()
-    if row.kind is NotFoundError and condition == "match":
-        row = Row(PreconditionError, "the object that the condition names is not there")
-    elif row.kind is PreconditionError and condition == "absent":
-        row = Row(AlreadyExistsError, "an object is there already")
-    elif row.kind is PreconditionError and condition == "none-match":
-        row = STATUSES[304]
-    elif row is _ELSEWHERE:
+    row = under(condition, row)
+    if row is _ELSEWHERE:
         location = response.headers.get("location")
         row = Row(row.kind, f"{row.advice}: {redact_text(location[:_MAX_MESSAGE])}" if location else row.advice)
     elif status in {400, 502} and response.request.method in {"COPY", "MOVE"}:

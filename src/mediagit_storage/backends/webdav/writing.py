@@ -278,6 +278,7 @@ class DavWriter:
         client = self._client
         client.check_written(target)
         info = self._reader.stat(source)
+        options.require(info.etag)
         attributes = _checked(options.attributes)
         if source == target:
             if options.if_absent:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.client
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
 from mediagit_storage.http.encoding import format_http_date
-from mediagit_storage.testing.emulators.kinds import Api, NotReadyError, Running
+from mediagit_storage.testing.emulators.kinds import Api, Running
+from mediagit_storage.testing.emulators.raw import Answer, expect, send
 
-__all__ = ["AZURE", "VERSION", "Answer", "call", "make_container"]
+__all__ = ["AZURE", "VERSION", "call", "make_container"]
 
 #: A version of the service that every emulator knows.
 VERSION: Final = "2021-12-02"
@@ -23,20 +22,6 @@ _SIGNED: Final = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date",
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered. Names of ``headers`` are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The error's code, empty without one."""
-        return self.headers.get("x-ms-error-code", "")
 
 
 def call(
@@ -70,14 +55,7 @@ def call(
         digest = hmac.new(base64.b64decode(secret or server.secret_key), text.encode(), hashlib.sha256).digest()
         fields["authorization"] = f"SharedKey {account}:{base64.b64encode(digest).decode()}"
     encoded = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
-    connection = http.client.HTTPConnection(server.host, timeout=timeout)
-    try:
-        connection.request(method, f"{path}?{encoded}" if encoded else path, body or None, fields)
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read())
-    finally:
-        connection.close()
+    return send(server.host, method, f"{path}?{encoded}" if encoded else path, body or None, fields, timeout=timeout)
 
 
 def make_container(server: Running, container: str) -> Answer:
@@ -86,15 +64,11 @@ def make_container(server: Running, container: str) -> Answer:
 
 
 def _answers(server: Running) -> None:
-    answer = call(server, "GET", "", [("comp", "list")], timeout=5)
-    if answer.status != 200:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+    expect(call(server, "GET", "", [("comp", "list")], timeout=5), 200)
 
 
 def _playground(server: Running) -> str:
-    answer = make_container(server, "playground")
-    if answer.status not in {201, 409}:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+    expect(make_container(server, "playground"), 201, 409)
     return "az://playground/"
 
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from mediagit_storage.testing.emulators.kinds import Api, NotReadyError, Running
+from mediagit_storage.testing.emulators.kinds import Api, Running
+from mediagit_storage.testing.emulators.raw import Answer, expect, send
 from mediagit_storage.types import JSON
 
-__all__ = ["GCS", "Answer", "call", "make_bucket", "object_path", "upload"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered. Names of ``headers`` are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, JSON]:
-        """The body's document; empty where it is none."""
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+__all__ = ["GCS", "call", "make_bucket", "object_path", "upload"]
 
 
 def call(
@@ -46,14 +27,7 @@ def call(
 ) -> Answer:
     """Send one request; ``path`` is encoded. Raises `OSError` and `http.client.HTTPException` as they come."""
     text = urlencode([*query], quote_via=quote)
-    connection = http.client.HTTPConnection(server.host, timeout=timeout)
-    try:
-        connection.request(method, f"{path}?{text}" if text else path, body, dict(headers))
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read())
-    finally:
-        connection.close()
+    return send(server.host, method, f"{path}?{text}" if text else path, body, dict(headers), timeout=timeout)
 
 
 def object_path(bucket: str, key: str) -> str:
@@ -74,15 +48,11 @@ def make_bucket(server: Running, bucket: str, more: Mapping[str, JSON] = Mapping
 
 
 def _answers(server: Running) -> None:
-    answer = call(server, "GET", "/storage/v1/b", [("project", "p")], timeout=5)
-    if answer.status != 200:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+    expect(call(server, "GET", "/storage/v1/b", [("project", "p")], timeout=5), 200)
 
 
 def _playground(server: Running) -> str:
-    answer = make_bucket(server, "playground")
-    if answer.status not in {200, 409}:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+    expect(make_bucket(server, "playground"), 200, 409)
     return "gs://playground/"
 
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
 from mediagit_storage.http.encoding import encode_path, encode_query
 from mediagit_storage.http.sigv4 import UNSIGNED, Credentials, Signer
 from mediagit_storage.secrets import Secret
-from mediagit_storage.testing.emulators.kinds import Api, NotReadyError, Running
+from mediagit_storage.testing.emulators.kinds import Api, Running
+from mediagit_storage.testing.emulators.raw import Answer, expect, send
 
-__all__ = ["S3", "Answer", "call", "stores"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered. Names of ``headers`` are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The error's code in the body, empty without one."""
-        return self.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+__all__ = ["S3", "call", "stores"]
 
 
 def call(
@@ -51,37 +36,26 @@ def call(
     keys = Credentials(server.access_key, Secret(secret or server.secret_key))
     signer = Signer(keys, region=server.region, host=server.host)
     payload = sha256(body).hexdigest() if body else UNSIGNED
-    fields = [*given, *signer.sign(method, path, text, given, payload=payload, now=int(time.time()))]
-    connection = http.client.HTTPConnection(server.host, timeout=timeout)
-    try:
-        connection.request(method, f"{path}?{text}" if text else path, body or None, dict(fields if signed else given))
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read())
-    finally:
-        connection.close()
+    if signed:
+        given += signer.sign(method, path, text, [*given], payload=payload, now=int(time.time()))
+    return send(server.host, method, f"{path}?{text}" if text else path, body or None, dict(given), timeout=timeout)
 
 
 def stores(server: Running) -> None:
     """Ready when it has taken an object: some list their buckets long before they can store anything."""
-    _expect(call(server, "PUT", "ready-probe", timeout=5), 200, 409)
-    _expect(call(server, "PUT", "ready-probe/object", body=b"ready", timeout=5), 200)
-    _expect(call(server, "DELETE", "ready-probe/object", timeout=5), 204)
-    _expect(call(server, "DELETE", "ready-probe", timeout=5), 204)
+    expect(call(server, "PUT", "ready-probe", timeout=5), 200, 409)
+    expect(call(server, "PUT", "ready-probe/object", body=b"ready", timeout=5), 200)
+    expect(call(server, "DELETE", "ready-probe/object", timeout=5), 204)
+    expect(call(server, "DELETE", "ready-probe", timeout=5), 204)
 
 
 def _answers(server: Running) -> None:
-    _expect(call(server, "GET", timeout=5), 200)
+    expect(call(server, "GET", timeout=5), 200)
 
 
 def _playground(server: Running) -> str:
-    _expect(call(server, "PUT", "playground"), 200, 409)
+    expect(call(server, "PUT", "playground"), 200, 409)
     return "s3://playground/"
-
-
-def _expect(answer: Answer, *statuses: int) -> None:
-    if answer.status not in statuses:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
 
 
 S3: Final = Api("s3", _answers, _playground)

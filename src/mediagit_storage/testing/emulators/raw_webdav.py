@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import http.client
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from mediagit_storage.http.encoding import encode_path
-from mediagit_storage.testing.emulators.kinds import Api, NotReadyError, Running
-from mediagit_storage.testing.emulators.raw_s3 import Answer
+from mediagit_storage.testing.emulators.kinds import Api, Running
+from mediagit_storage.testing.emulators.raw import Answer, expect, send
 
 __all__ = ["WEBDAV", "call", "url_of"]
 
@@ -38,21 +37,12 @@ def call(
     if server.access_key:
         pair = f"{server.access_key}:{password or server.secret_key}".encode()
         fields["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    connection = http.client.HTTPConnection(server.host, timeout=timeout)
-    try:
-        target = urlsplit(url_of(server, path)).path
-        connection.request(method, target, body if body or method == "PUT" else None, fields)
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, found, response.read())
-    finally:
-        connection.close()
+    target = urlsplit(url_of(server, path)).path
+    return send(server.host, method, target, body if body or method == "PUT" else None, fields, timeout=timeout)
 
 
 def _answers(server: Running) -> None:
-    answer = call(server, "PROPFIND", headers=[("Depth", "0")], timeout=5)
-    if answer.status != 207:
-        raise NotReadyError(f"{answer.status} {answer.body[:200]!r}")
+    expect(call(server, "PROPFIND", headers=[("Depth", "0")], timeout=5), 207)
 
 
 def _playground(server: Running) -> str:

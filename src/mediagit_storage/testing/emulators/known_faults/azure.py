@@ -9,7 +9,8 @@ from typing import Final
 
 from mediagit_storage.testing.emulators.kinds import Running
 from mediagit_storage.testing.emulators.known_faults.fault import fault
-from mediagit_storage.testing.emulators.raw_azure import Answer, call
+from mediagit_storage.testing.emulators.raw import Answer
+from mediagit_storage.testing.emulators.raw_azure import call
 
 __all__ = ["AZURE_FAULTS"]
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from mediagit_storage.testing.emulators.kinds import Running
 from mediagit_storage.testing.emulators.known_faults.fault import fault
-from mediagit_storage.testing.emulators.raw_gcs import Answer, call, make_bucket, object_path, upload
+from mediagit_storage.testing.emulators.raw import Answer
+from mediagit_storage.testing.emulators.raw_gcs import call, make_bucket, object_path, upload
 from mediagit_storage.types import JSON
 
 __all__ = ["GCS_FAULTS"]
