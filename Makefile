@@ -47,6 +47,9 @@ servers: $(READY) ## install the servers that tests talk to
 	@# One that cannot be had is told in a line, and its tests are skipped; where CI is set that is a failure.
 	@echo "== servers"
 	@$(BIN)/python scripts/emulators.py install
+	@# Where CI is set the tests themselves fail without these two.
+	@scripts/debian-packages.sh "what age itself reads and writes" "command -v age" age || true
+	@$(BIN)/python scripts/age_vectors.py || true
 
 emulators: servers ## start every server, print addresses and keys, and run until Ctrl-C
 	@$(BIN)/python scripts/emulators.py run $(ARGS)
@@ -109,6 +112,7 @@ docs-check: $(READY) ## every public name has a docstring
 face: $(READY) ## write down the public signatures and commands after a deliberate change
 	@$(BIN)/python scripts/public_face.py > tests/house/public_face.txt
 	@$(BIN)/python scripts/cli_reference.py
+	@$(BIN)/python scripts/layer_orders.py
 
 # ---- the rest ------------------------------------------------------------------------------------------------------
 

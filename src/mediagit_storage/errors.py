@@ -187,9 +187,13 @@ class KeyUnavailableError(DecryptionError):
 
 
 class UnavailableError(StorageError):
-    """A temporary failure of the storage or of the way to it."""
+    """A temporary failure of the storage or of the way to it.
+
+    ``retry_after`` is how many seconds the storage asks to wait, where a backend knows and does not wait itself.
+    """
 
     retryable: ClassVar[bool] = True
+    retry_after: float | None = None
 
 
 class ThrottledError(UnavailableError):

@@ -17,6 +17,7 @@ from mediagit_storage.backend import StorageBackend
 from mediagit_storage.config import Profile, Profiles, load_profiles
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.keys import KeyRules
+from mediagit_storage.layers.order import Placed, check_order
 from mediagit_storage.options import Given, OptionValue, Origin, build_config, from_environment, given
 from mediagit_storage.registry import backend_entry, layer_entry, url_key, url_options
 from mediagit_storage.secrets import Secret
@@ -85,13 +86,16 @@ def open_storage(
     chosen.update(from_environment(backend.config_type, chosen, environ))
     stack = (*(_layer(each, Origin.ARGUMENT) for each in layers), *plan.layers)
     with _located(plan):
-        config = _built(backend.config_type, chosen, f"a {plan.scheme} storage", plan, pickle_secrets=pickle_secrets)
+        config = _built(backend.config_type, chosen, f"the {plan.scheme} storage", plan, pickle_secrets=pickle_secrets)
         wrappers: list[Callable[[StorageBackend], StorageBackend]] = []
+        placed: list[Placed] = []
         for name, given_options in reversed(stack):
             layer = layer_entry(name)
             about = f"the layer {name!r}"
             layer_config = _built(layer.config_type, given_options, about, plan, pickle_secrets=pickle_secrets)
             wrappers.append(partial(_wrapped, layer.factory, layer_config))
+            placed.insert(0, Placed(name, layer_config))
+        check_order(placed)
     try:
         made = backend.factory(config)
     except ConfigError as error:

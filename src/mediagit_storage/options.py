@@ -100,7 +100,7 @@ def _names_foreign(config_type: type, named: Given | None, own: str | None) -> b
 def build_config(
     config_type: type[T], options: Mapping[str, Given], subject: str, *, pickle_secrets: bool = False
 ) -> T:
-    """The configuration that ``options`` make; ``subject`` ("a file storage") names it in errors.
+    """The configuration that ``options`` make; ``subject`` ("the file storage") names it in errors.
 
     ``pickle_secrets`` lets its literal secrets be pickled.
 

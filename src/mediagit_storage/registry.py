@@ -191,9 +191,24 @@ _layers: Final = _Registry[LayerEntry](
     "layer",
     LAYER_GROUP,
     {
+        "cache": _layer("mediagit_storage.layers.cache:CacheLayer", "mediagit_storage.layers.cache:CacheConfig"),
+        "checksum": _layer(
+            "mediagit_storage.layers.checksum:ChecksumLayer", "mediagit_storage.layers.checksum:ChecksumConfig"
+        ),
+        "compress": _layer(
+            "mediagit_storage.layers.compress:CompressLayer", "mediagit_storage.layers.compress:CompressConfig"
+        ),
+        "observe": _layer(
+            "mediagit_storage.layers.observe:ObserveLayer.from_config", "mediagit_storage.layers.observe:ObserveConfig"
+        ),
+        "encrypt": _layer(
+            "mediagit_storage.layers.encrypt:EncryptLayer.from_config", "mediagit_storage.layers.encrypt:EncryptConfig"
+        ),
         "prefix": _layer(
             "mediagit_storage.layers.prefix:PrefixLayer.from_config", "mediagit_storage.layers.prefix:PrefixConfig"
         ),
+        "retry": _layer("mediagit_storage.layers.retry:RetryLayer", "mediagit_storage.layers.retry:RetryPolicy"),
+        "throttle": _layer("mediagit_storage.layers.throttle:ThrottleLayer", "mediagit_storage.layers.throttle:Limits"),
         "readonly": _layer(
             "mediagit_storage.layers.readonly:ReadOnlyLayer",
             "mediagit_storage.layers.readonly:ReadOnlyConfig",

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.capabilities import Capabilities
+from mediagit_storage.layers.order import Placed, Rule, check_order
 from mediagit_storage.settings import export_config
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
@@ -25,22 +26,30 @@ from mediagit_storage.types import (
     ReadOptions,
 )
 
-__all__ = ["Layer", "closing_with"]
+__all__ = ["Layer", "closing_with", "find_layer", "layers_of"]
 
 T = TypeVar("T")
+L = TypeVar("L", bound="Layer")
 
 
 class Layer(StorageBackend):
     """Forwards every method and property to ``inner``, unchanged; ``config`` is the layer's own configuration.
 
     `connection_info` is the inner one with this layer put first in its list ``layers``: the outermost comes first.
+
+    A stack whose order breaks a rule of `layers.order`, or one of the ``order_rules`` of its layers, is a `ConfigError`.
     """
 
     layer_name: ClassVar[str]
+    #: What a layer of a third party asks of the order of a stack that it is in.
+    order_rules: ClassVar[tuple[Rule, ...]] = ()
 
     def __init__(self, inner: StorageBackend, config: object) -> None:
         self.inner = inner
         self.config = config
+        stack = [*layers_of(self)]
+        more = (rule for layer in stack for rule in layer.order_rules)
+        check_order([Placed(layer.layer_name, layer.config) for layer in stack], more)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -137,6 +146,18 @@ class Layer(StorageBackend):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self.inner!r}>"
+
+
+def layers_of(backend: StorageBackend) -> Iterator[Layer]:
+    """The layers of a stack, outermost first; none of a bare backend."""
+    while isinstance(backend, Layer):
+        yield backend
+        backend = backend.inner
+
+
+def find_layer(backend: StorageBackend, kind: type[L]) -> L | None:
+    """The outermost layer of a class in a stack: ``find_layer(store.backend, ThrottleLayer)``; None without one."""
+    return next((layer for layer in layers_of(backend) if isinstance(layer, kind)), None)
 
 
 def closing_with(inner: Iterator[T], mapped: Iterator[T]) -> Iterator[T]:

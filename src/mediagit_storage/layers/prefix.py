@@ -283,5 +283,13 @@ class PrefixLayer(Layer):
 def _named(info: ObjectInfo, key: str) -> ObjectInfo:
     # Spelled out: dataclasses.replace() would take several times as long for each object of a listing.
     return ObjectInfo(
-        key, info.size, info.stored_size, info.modified, info.etag, info.version, info.attributes, info.deleted
+        key,
+        info.size,
+        info.stored_size,
+        info.modified,
+        info.etag,
+        info.version,
+        info.attributes,
+        info.deleted,
+        info.checksum,
     )

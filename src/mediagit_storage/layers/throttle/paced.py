@@ -1,0 +1,64 @@
+"""Sources and bodies whose bytes pass a gate piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mediagit_storage.backend import Body
+from mediagit_storage.layers.throttle.gate import Gate
+from mediagit_storage.source import Source
+from mediagit_storage.types import BytesLike
+
+__all__ = ["PacedBody", "PacedSource"]
+
+
+class PacedSource(Source):
+    """``inner`` in pieces that wait for their turn, each time it is read.
+
+    It shows neither a buffer nor a region: what is read by position does not pass here.
+    """
+
+    def __init__(self, inner: Source, gate: Gate) -> None:
+        self._inner = inner
+        self._gate = gate
+        self.size = inner.size
+        self.rewindable = inner.rewindable
+
+    def chunks(self) -> Iterator[BytesLike]:
+        """The inner chunks, cut where they are larger than what should pass at once."""
+        for chunk in self._inner.chunks():
+            yield from _cut(memoryview(chunk), self._gate)
+
+
+class PacedBody(Body):
+    """``inner`` in pieces that wait for their turn. Nothing more is asked of ``inner`` meanwhile."""
+
+    def __init__(self, inner: Body, gate: Gate) -> None:
+        self.info = inner.info
+        self.start = inner.start
+        self.length = inner.length
+        self._inner = inner
+        self._gate = gate
+
+    def __iter__(self) -> Iterator[bytes]:
+        gate = self._gate
+        for chunk in self._inner:
+            if len(chunk) <= gate.piece:
+                gate.pass_through(len(chunk))
+                yield chunk
+                continue
+            for piece in _cut(memoryview(chunk), gate):
+                yield bytes(piece)
+
+    def close(self) -> None:
+        """Close the inner one."""
+        self._inner.close()
+
+
+def _cut(chunk: memoryview, gate: Gate) -> Iterator[memoryview]:
+    start = 0
+    while start < len(chunk):
+        piece = chunk[start : start + gate.piece]
+        gate.pass_through(len(piece))
+        yield piece
+        start += len(piece)
