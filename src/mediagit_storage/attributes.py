@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Final
 
 from mediagit_storage.errors import ConfigError
-from mediagit_storage.types import Attributes
+from mediagit_storage.types import Attributes, ObjectInfo
 
-__all__ = ["RESERVED_METADATA_PREFIX", "checked_attributes", "guess_content_type"]
+__all__ = ["RESERVED_METADATA_PREFIX", "checked_attributes", "guess_content_type", "shown", "without_reserved"]
 
 #: Metadata names that start with this belong to the library and are not shown to users.
 RESERVED_METADATA_PREFIX: Final = "mgs-"
@@ -65,6 +65,24 @@ def checked_attributes(attributes: Attributes) -> Attributes:
     if not attributes.metadata:
         return attributes
     return replace(attributes, metadata=_checked_metadata(attributes.metadata))
+
+
+def without_reserved(attributes: Attributes) -> Attributes:
+    """The attributes as a user sees them: without what layers keep in the metadata."""
+    metadata = attributes.metadata
+    if not any(name.startswith(RESERVED_METADATA_PREFIX) for name in metadata):
+        return attributes
+    kept = {name: text for name, text in metadata.items() if not name.startswith(RESERVED_METADATA_PREFIX)}
+    return replace(attributes, metadata=kept)
+
+
+def shown(info: ObjectInfo) -> ObjectInfo:
+    """What a user is told of an object: nothing of what layers keep in its metadata."""
+    found = info.attributes
+    if found is None or not found.metadata:
+        return info
+    visible = without_reserved(found)
+    return info if visible is found else replace(info, attributes=visible)
 
 
 def _checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

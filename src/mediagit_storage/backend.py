@@ -242,7 +242,8 @@ class StorageBackend(ABC):
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         """Copy within this storage without moving the bytes through this machine (`Capabilities.server_copy`).
 
-        As atomic as a put. Copying an object onto itself keeps it, with new attributes if given.
+        As atomic as a put. Copying an object onto itself keeps it, with new attributes if given. The source has to be
+        what ``options.require`` wants.
         """
         self._refuse("server-side copies")
 

@@ -1,12 +1,15 @@
-"""Digests by name, for checksums that a caller declares.
+"""Digests by name, for checksums that a caller declares or that a layer keeps.
 
-``md5`` and ``sha256`` are in the standard library; ``crc32c`` and ``blake3`` come with the extra ``checksum``.
+``md5`` and ``sha256`` are in the standard library; ``crc32c`` and ``blake3`` come with the extra ``checksum``. A large
+BLAKE3 is computed by several threads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import sys
 from typing import Final, Protocol, cast
 
 from mediagit_storage.errors import ChecksumError, ConfigError
@@ -20,6 +23,7 @@ __all__ = [
     "Hasher",
     "check_declared",
     "crc32c_at_hand",
+    "hash_data",
     "hash_region",
     "new_hasher",
     "verify",
@@ -28,6 +32,11 @@ __all__ = [
 
 #: How much is hashed at a time, in bytes: it stays in the processor's cache between being read and being hashed.
 PIECE: Final = 256 * 1024
+
+#: From this size on several threads pay for being started, in bytes, and this much at a time keeps them busy.
+_SHARED: Final = 8 * 1024 * 1024
+_SHARED_PIECE: Final = 4 * 1024 * 1024
+_MAX_THREADS: Final = 8
 
 #: The algorithms that can be declared, and how many bytes their digests have.
 DIGEST_SIZES: Final = {"md5": 16, "sha256": 32, "crc32c": 4, "blake3": 32}
@@ -45,8 +54,11 @@ class Hasher(Protocol):
         ...
 
 
-def new_hasher(algorithm: str) -> Hasher:
-    """An empty hasher. An unknown algorithm, or one whose library is missing, is a `ConfigError` that says what to do."""
+def new_hasher(algorithm: str, *, size: int = 0) -> Hasher:
+    """An empty hasher. An unknown algorithm, or one whose library is missing, is a `ConfigError` that says what to do.
+
+    ``size`` is how much it will see, as far as that is known: a large BLAKE3 is shared by several threads.
+    """
     if algorithm not in DIGEST_SIZES:
         raise ConfigError(f"unknown checksum algorithm {algorithm!r}; known: {', '.join(sorted(DIGEST_SIZES))}")
     if algorithm == "md5":
@@ -54,8 +66,12 @@ def new_hasher(algorithm: str) -> Hasher:
     if algorithm == "sha256":
         return hashlib.sha256()
     module, name = {"crc32c": ("google_crc32c", "Checksum"), "blake3": ("blake3", "blake3")}[algorithm]
+    # Threads of its own: those that the library shares by default are gone after a fork, and it would wait for them.
+    options = {"max_threads": min(os.cpu_count() or 1, _MAX_THREADS)} if _is_shared(algorithm, size) else {}
     try:
-        return cast("Hasher", getattr(importlib.import_module(module), name)())
+        # Looking first saves half of the time that a small hash takes.
+        library = sys.modules.get(module) or importlib.import_module(module)
+        return cast("Hasher", getattr(library, name)(**options))
     except ImportError:
         raise ConfigError(f"{algorithm} needs the extra 'checksum': pip install 'mediagit-storage[checksum]'") from None
 
@@ -66,12 +82,34 @@ def crc32c_at_hand() -> bool:
 
 
 def hash_region(region: FileRegion, offset: int, length: int, algorithm: str) -> Hasher:
-    """A hasher that saw a part of a file; the current scope can stop it. `IntegrityError` where the file got shorter."""
-    scope, hasher = current_scope(), new_hasher(algorithm)
-    for start in range(offset, offset + length, PIECE):
+    """A hasher that saw a part of a file; the current scope can stop it. `IntegrityError` where the file got shorter.
+
+    The file is read, not mapped: one that gets shorter under a mapping would kill the process.
+    """
+    scope, hasher = current_scope(), new_hasher(algorithm, size=length)
+    piece = _SHARED_PIECE if _is_shared(algorithm, length) else PIECE
+    for start in range(offset, offset + length, piece):
         scope.check()
-        hasher.update(region.read(min(PIECE, offset + length - start), start))
+        hasher.update(region.read(min(piece, offset + length - start), start))
     return hasher
+
+
+def hash_data(data: BytesLike, algorithm: str) -> Hasher:
+    """A hasher that saw ``data``; the current scope can stop it between pieces of large ones."""
+    hasher = new_hasher(algorithm, size=len(data))
+    if len(data) < _SHARED:
+        hasher.update(data)
+        return hasher
+    scope = current_scope()
+    with memoryview(data) as view:
+        for start in range(0, len(view), _SHARED_PIECE):
+            scope.check()
+            hasher.update(view[start : start + _SHARED_PIECE])
+    return hasher
+
+
+def _is_shared(algorithm: str, size: int) -> bool:
+    return algorithm == "blake3" and size >= _SHARED
 
 
 def check_declared(checksum: Checksum) -> None:
@@ -97,4 +135,4 @@ def verify(checksum: Checksum, hasher: Hasher) -> None:
 def verify_kept(checksum: Checksum, hasher: Hasher) -> None:
     """Raise `ChecksumError` unless ``hasher`` saw what the storage keeps the digest of."""
     if hasher.digest() != checksum.digest:
-        raise ChecksumError(f"the object's {checksum.algorithm} is not the one that the server keeps with it")
+        raise ChecksumError(f"the object's {checksum.algorithm} is not the one that is kept with it")

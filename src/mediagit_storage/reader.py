@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mediagit_storage.backend import Content
-from mediagit_storage.errors import ClosedError, TruncatedError
-from mediagit_storage.types import ByteRange, ObjectInfo
+from mediagit_storage.errors import ChecksumError, ClosedError, TruncatedError
+from mediagit_storage.hashing import Hasher, new_hasher, verify_kept
+from mediagit_storage.types import ByteRange, Checksum, ObjectInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from 3.12 on
@@ -25,6 +26,9 @@ class ObjectReader(io.BufferedIOBase):
 
     Reading in order fetches blocks that grow from 128 KiB to 8 MiB; a seek starts small again. `read_at` neither uses
     nor moves the position and may be called from several threads; everything else is for one thread at a time.
+
+    Where the content's digest is known (``info.checksum``), an object that is read from its start to its end is
+    compared with it: a `ChecksumError` in the place of its last bytes. What is skipped or read out of order is not.
     """
 
     def __init__(self, read: Callable[[ByteRange], Content], info: ObjectInfo, size: int) -> None:
@@ -38,6 +42,8 @@ class ObjectReader(io.BufferedIOBase):
         self._block = b""
         self._block_start = 0
         self._ahead = _FIRST_BLOCK
+        self._hasher = None if info.checksum is None else new_hasher(info.checksum.algorithm)
+        self._hashed = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, fewer only at the end, none past it. Thread-safe; one request."""
@@ -121,7 +127,7 @@ class ObjectReader(io.BufferedIOBase):
         """At least one byte at the position (there is one), at most ``wanted``, and move on."""
         if not self._buffered() and wanted >= self._ahead:
             # Larger than what would be read ahead: straight to the caller, without a copy kept here.
-            data = self._read_range(ByteRange(self._position, wanted)).data
+            data = self._fetch(wanted)
             self._block, self._block_start = b"", self._position + len(data)
         else:
             self._fill()
@@ -138,8 +144,26 @@ class ObjectReader(io.BufferedIOBase):
             return
         in_order = self._position == self._block_start + len(self._block)
         self._ahead = min(self._ahead * 2, _LARGEST_BLOCK) if in_order else _FIRST_BLOCK
-        self._block = self._read_range(ByteRange(self._position, self._ahead)).data
+        self._block = self._fetch(self._ahead)
         self._block_start = self._position
+
+    def _fetch(self, length: int) -> bytes:
+        """What lies at the position; taken into the digest as far as it follows on what is in there already."""
+        data = self._read_range(ByteRange(self._position, length)).data
+        checksum, known = self.info.checksum, self._hashed - self._position
+        if checksum is not None and self._hasher is not None and 0 <= known < len(data):
+            self._hasher.update(memoryview(data)[known:])
+            self._hashed = self._position + len(data)
+            if self._hashed >= self._size:
+                self._verify(checksum, self._hasher)
+        return data
+
+    def _verify(self, checksum: Checksum, hasher: Hasher) -> None:
+        try:
+            verify_kept(checksum, hasher)
+        except ChecksumError as error:
+            error.with_context(operation="get", key=self.info.key)
+            raise
 
     def _buffered(self) -> bool:
         return 0 <= self._position - self._block_start < len(self._block)

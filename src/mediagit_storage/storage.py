@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self, TypeVar, overload
 
-from mediagit_storage.attributes import checked_attributes, guess_content_type
+from mediagit_storage.attributes import checked_attributes, guess_content_type, shown
 from mediagit_storage.backend import (
     DEFAULT_LIMITS,
     BatchLimits,
@@ -87,7 +87,7 @@ class ObjectStream:
     """The pieces of one object, fetched as they are asked for. Iterate once; leaving early frees the connection."""
 
     def __init__(self, body: Body, explain: _Explain) -> None:
-        self.info = body.info
+        self.info = shown(body.info)
         self._body = body
         self._explain = explain
 
@@ -262,7 +262,7 @@ class Storage:
         check_readable_key(key)
         with self._explain("stat", key):
             self._require_versions(version)
-            return self._start().stat(key, version)
+            return shown(self._start().stat(key, version))
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object. False only for a proven absence: everything else raises. One request."""
@@ -362,7 +362,7 @@ class Storage:
             self._require_versions(version)
             backend = self._start()
             landing = FileLanding(Path(path), durability=durability, overwrite=overwrite)
-            return Download(backend, key, landing, version, resume=resume).run()
+            return shown(Download(backend, key, landing, version, resume=resume).run())
 
     def copy(
         self,
@@ -382,7 +382,7 @@ class Storage:
             checked = None if attributes is None else checked_attributes(attributes)
             self._refuse_attributes(checked)
             self._require_versions(version)
-            return self._copy(source, target, CopyOptions(checked, if_absent, version))
+            return shown(self._copy(source, target, CopyOptions(checked, if_absent, version)))
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:
         """Move an object within this storage: atomically where the backend can, else copy and then delete.
@@ -398,7 +398,7 @@ class Storage:
             self._refuse_create_only_copy(if_absent=if_absent)
             capabilities = backend.capabilities
             if capabilities.server_rename:
-                return backend.rename(source, target, if_absent=if_absent)
+                return shown(backend.rename(source, target, if_absent=if_absent))
             before = backend.stat(source)
             info = self._copy(source, target, CopyOptions(if_absent=if_absent))
             if not capabilities.delete_if_match and backend.stat(source).etag != before.etag:
@@ -443,7 +443,7 @@ class Storage:
             return self._listing(self._start().list_dir(prefix, options), "list", prefix)
 
     def list_consistent(self, prefix: str = "", *, max_attempts: int = 5) -> Sequence[ObjectInfo]:
-        """A listing that came out twice in a row: the same keys, sizes and times. In memory, whole.
+        """A listing that came out twice in a row: the same keys, sizes, times and ETags. In memory, whole.
 
         Raises `UnavailableError` when ``max_attempts`` (at least 2) runs never agreed, because somebody keeps writing.
         """
@@ -784,8 +784,8 @@ class Storage:
             for result in run_batch(backend, planned, limits):
                 scope.check()
                 (key, done, progress), _, error = result
-                if error is None and isinstance(done, PutOperation):
-                    error = _unproven(done)
+                if error is None and isinstance(done, PutOperation) and isinstance(done.source, CheckedSource):
+                    error = _unproven(done.source)
                 if error is None:
                     if progress is not NO_TRANSFER:
                         progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
@@ -817,13 +817,12 @@ def _put_options(
     return PutOptions(checked, if_absent, if_match, checksum, retention, legal_hold)
 
 
-def _unproven(operation: PutOperation) -> Exception | None:
+def _unproven(source: CheckedSource) -> Exception | None:
     """What is wrong with a put that says that it is done."""
-    if isinstance(operation.source, CheckedSource):
-        try:
-            operation.source.require_proof()
-        except IntegrityError as error:
-            return error
+    try:
+        source.require_proof()
+    except IntegrityError as error:
+        return error
     return None
 
 
@@ -840,11 +839,11 @@ def _content(result: Result) -> bytes:
 def _info(result: Result) -> ObjectInfo:
     if not isinstance(result.value, ObjectInfo):
         raise TypeError("this operation completes with what is known of the object")
-    return result.value
+    return shown(result.value)
 
 
 def _identity(info: ObjectInfo) -> tuple[object, ...]:
-    return info.key, info.size, info.modified
+    return info.key, info.size, info.stored_size, info.modified, info.etag
 
 
 def _check_listing(prefix: str, start_after: str | None) -> None:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.errors import ConfigError, PreconditionError
 
 __all__ = [
     "JSON",
@@ -107,7 +107,8 @@ class ObjectInfo:
 
     ``size`` is the plain size in bytes, ``stored_size`` what the provider stores; ``modified`` is aware UTC; ``etag``
     is an opaque token for conditions; ``version`` names one version where the storage keeps several. In a listing of
-    versions a deletion mark has ``deleted`` set.
+    versions a deletion mark has ``deleted`` set. ``checksum`` is the digest of the content that the checksum layer
+    keeps with the object: told by puts and `stat`, and by reads that compared it.
     """
 
     key: str
@@ -118,6 +119,7 @@ class ObjectInfo:
     version: str | None = None
     attributes: Attributes | None = None
     deleted: bool = False
+    checksum: Checksum | None = None
 
 
 @dataclass(slots=True)
@@ -217,11 +219,21 @@ class DeleteOptions:
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
-    """``attributes`` None keeps the source's; ``version`` names the source's version."""
+    """``attributes`` None keeps the source's; ``version`` names the source's version.
+
+    ``if_match`` is the ETag that the source must have (`PreconditionError`), for layers that looked at it before. Where
+    the storage copies on condition this is atomic; else the source is compared when the copy begins.
+    """
 
     attributes: Attributes | None = None
     if_absent: bool = False
     version: str | None = None
+    if_match: str | None = None
+
+    def require(self, etag: str | None) -> None:
+        """Raise `PreconditionError` unless a source with this ETag may be copied."""
+        if self.if_match is not None and self.if_match != etag:
+            raise PreconditionError("the source is not the object that was looked at")
 
 
 @dataclass(frozen=True, slots=True)

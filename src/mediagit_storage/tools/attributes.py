@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
-from mediagit_storage.attributes import checked_attributes, guess_content_type
+from mediagit_storage.attributes import checked_attributes, guess_content_type, without_reserved
 from mediagit_storage.errors import UnsupportedError
 from mediagit_storage.types import Attributes
 
@@ -20,8 +20,10 @@ def kept_attributes(
 ) -> Attributes | None:
     """The attributes for an object that becomes ``key`` where ``keeps`` are kept; None for none at all.
 
-    What cannot be kept is an `UnsupportedError`, or is dropped on demand.
+    What cannot be kept is an `UnsupportedError`, or is dropped on demand. What layers keep in the metadata stays behind:
+    those of the target keep their own.
     """
+    found = without_reserved(found)
     guess = guess_types and found.content_type is None and "content_type" in keeps
     guessed = guess_content_type(key) if guess else None
     named = found.named()
