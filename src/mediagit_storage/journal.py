@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, Self
 from mediagit_storage.events import Event, emit
 from mediagit_storage.types import JSON
 
-__all__ = ["Journal", "Remembered", "ResumePoint", "journal_name", "lock_file", "state_folder"]
+__all__ = ["Journal", "Remembered", "ResumePoint", "journal_name", "lock_file", "private_folder", "state_folder"]
 
 _FORMAT: Final = 1
 #: What nobody came back to for this long is swept, in seconds.
@@ -143,7 +143,7 @@ class Journal:
             self._tell("transfer.no-journal", "there is no home folder to keep a journal in")
             return None
         try:
-            _prepare(self._folder)
+            private_folder(self._folder)
             _sweep(self._folder, time.time() - _KEPT)
             lock = lock_file(self._folder / f"{self._name}.lock")
         except OSError as error:
@@ -226,7 +226,8 @@ def _release(path: Path, lock: int) -> None:
     os.close(lock)
 
 
-def _prepare(folder: Path) -> None:
+def private_folder(folder: Path) -> None:
+    """Make a folder that only this user may use. `OSError` where that fails, or where others may write to one there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:

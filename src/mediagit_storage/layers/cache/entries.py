@@ -1,0 +1,109 @@
+"""What is kept of an object, its name and its form on disk. Pure functions.
+
+A file of the disk tier is: 4 bytes ``MGC1``, the CRC-32 of all that follows as 4 bytes (little-endian), the first 16
+bytes of its own name, and the content. The name is the SHA-256 of what the content belongs to, so a file that was cut,
+damaged, or put in the place of another is found out. A head's content is a JSON list, a chunk's is the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from mediagit_storage.types import ObjectInfo
+
+__all__ = [
+    "FRAME",
+    "ChunkId",
+    "Head",
+    "Name",
+    "disk_name",
+    "framed",
+    "head_from_json",
+    "head_of",
+    "head_to_json",
+    "token_of",
+]
+
+#: What a head is kept under: the key for its current object, key and version for a version.
+Name: TypeAlias = str | tuple[str, str]
+#: What a chunk is kept under: key, token of the body, and number of the chunk. No two bodies share one.
+ChunkId: TypeAlias = tuple[str, str, int]
+
+_MAGIC: Final = b"MGC1"
+_OWN_NAME: Final = 16
+#: How many bytes a file has before its content.
+FRAME: Final = len(_MAGIC) + 4 + _OWN_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of one object: ``info`` without attributes, and the ``token`` that its chunks are kept under.
+
+    ``token`` None says that nothing of this object may be kept. ``checked`` is when the request began that last proved
+    this object to be the current one (nanoseconds since 1970); 0 is a hint that proves nothing. ``first`` is the id of
+    the chunk that a small object consists of.
+    """
+
+    info: ObjectInfo
+    size: int
+    token: str | None
+    checked: int
+    first: ChunkId
+
+
+def token_of(info: ObjectInfo, version: str | None) -> str | None:
+    """What tells this body from every other one of its key; None where nothing does for sure.
+
+    A weak ETag does not promise equal bytes. A version, where one was asked for, never changes.
+    """
+    if info.etag and not info.etag.startswith("W/"):
+        return f"e{info.etag}"
+    return None if version is None else f"v{version}"
+
+
+def head_of(info: ObjectInfo, version: str | None, checked: int) -> Head | None:
+    """The head of an object that a request showed; None where the storage did not tell its size."""
+    if info.size is None:
+        return None
+    known = ObjectInfo(info.key, info.size, info.stored_size, info.modified, info.etag, info.version)
+    token = token_of(info, version)
+    return Head(known, info.size, token, checked, (info.key, token or "", 0))
+
+
+def disk_name(identity: str, *parts: str | int) -> str:
+    """The name of a file: 64 hexadecimal digits, of the storage's identity and what the file holds of it."""
+    text = json.dumps([identity, *parts])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def framed(name: str, content: bytes) -> bytes:
+    """What stands before the content in its file."""
+    own = bytes.fromhex(name)[:_OWN_NAME]
+    return _MAGIC + struct.pack("<I", zlib.crc32(content, zlib.crc32(own))) + own
+
+
+def head_to_json(name: Name, head: Head) -> bytes:
+    """The content of a head's file."""
+    key, version = (name, None) if isinstance(name, str) else name
+    info = head.info
+    modified = None if info.modified is None else info.modified.isoformat()
+    fields = [key, version, head.size, info.stored_size, modified, info.etag, info.version, head.checked]
+    return json.dumps(fields).encode("ascii")
+
+
+def head_from_json(name: Name, content: bytes) -> Head | None:
+    """Undo `head_to_json`; None for what is of another name or shape."""
+    try:
+        key, version, size, stored_size, modified, etag, own_version, checked = json.loads(content)
+        when = None if modified is None else datetime.fromisoformat(modified)
+    except (ValueError, TypeError):
+        return None
+    if (key if version is None else (key, version)) != name:
+        return None
+    return head_of(ObjectInfo(key, size, stored_size, when, etag, own_version), version, checked)
