@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-__all__ = ["Event", "EventCallback", "emit", "on_event"]
+__all__ = ["Event", "EventCallback", "Overhearing", "emit", "on_event", "overhear", "stop_overhearing"]
 
 logger: Final = logging.getLogger("mediagit_storage")
 _NO_FIELDS: Final[Mapping[str, str | int | float | bool | None]] = MappingProxyType({})
@@ -29,6 +29,7 @@ class Event(NamedTuple):
 
 
 EventCallback = Callable[[Event], None]
+Overhearing = Token[Callable[[Event], None] | None]
 
 _callback: ContextVar[EventCallback | None] = ContextVar("mediagit_storage_events", default=None)
 
@@ -41,6 +42,27 @@ def on_event(callback: EventCallback) -> Iterator[None]:
         yield
     finally:
         _callback.reset(token)
+
+
+def overhear(callback: EventCallback) -> Overhearing:
+    """Hand events to ``callback`` as well, before whoever listens already, until `stop_overhearing` in the same context.
+
+    For what is in between: `on_event` takes the place of an outer listener, and costs more. ``callback`` never raises.
+    """
+    outer = _callback.get()
+    if outer is None:
+        return _callback.set(callback)
+
+    def both(event: Event) -> None:
+        callback(event)
+        outer(event)
+
+    return _callback.set(both)
+
+
+def stop_overhearing(token: Overhearing) -> None:
+    """Undo the `overhear` that returned ``token``."""
+    _callback.reset(token)
 
 
 def emit(event: Event) -> None:

@@ -67,6 +67,11 @@ def lines(mgs, tree, memory, work):
     call("profile", "show", "media")
     call("profile", "path")
     call("profile", "remove", "media")
+    call("profile", "add", "quick", "made", "--layer", "cache,folder=kept")
+    call("cache", "stats")
+    call("cache", "clear", "quick:")
+    call("keys", "generate", "media.key")
+    call("keys", "list", "media.key")
     call("completion", "zsh")
     call("version")
     return found
@@ -84,7 +89,7 @@ def test_lines_and_page_agree(lines):
 def test_shapes(lines):
     """The types of the values, so that a program in another language can rely on them."""
     numbers = {"size", "stored_size", "objects", "bytes", "seconds", "mb_per_second", "failed", "skipped", "kept",
-               "code", "expires_in"}  # fmt: skip
+               "code", "expires_in", "entries", "hits", "evictions", "heals"}  # fmt: skip
     for line in lines:
         for name, value in line.items():
             if name in numbers or name == "v":

@@ -13,6 +13,7 @@ from hypothesis.stateful import rule
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import StorageError
+from mediagit_storage.layers.compress import CompressConfig, CompressLayer
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.dying_os import DyingOS, PowerLoss
@@ -145,6 +146,15 @@ class ShardedMachine(LocalMachine):
     layout = "sharded"
 
 
+class CompressedMachine(LocalMachine):
+    """The same deaths and faults below the layer, with objects of several frames."""
+
+    layout = "sharded"
+
+    def opened(self, **options):
+        return CompressLayer(super().opened(**options), CompressConfig(frame_size=4096, threads=2))
+
+
 def pytest_case(machine, options):
     case = machine.TestCase
     case.settings = options
@@ -156,10 +166,13 @@ TestVersioned = pytest_case(VersionedMachine, QUICK)
 TestThreadedPrefix = pytest_case(ThreadedPrefixMachine, QUICK)
 TestLocalPlain = pytest_case(LocalMachine, QUICK)
 TestLocalSharded = pytest_case(ShardedMachine, QUICK)
+TestCompressed = pytest_case(CompressedMachine, QUICK)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("machine", [MemoryMachine, ThreadedPrefixMachine, LocalMachine, ShardedMachine])
+@pytest.mark.parametrize(
+    "machine", [MemoryMachine, ThreadedPrefixMachine, LocalMachine, ShardedMachine, CompressedMachine]
+)
 def test_many_more(machine):
     from hypothesis.stateful import run_state_machine_as_test
 

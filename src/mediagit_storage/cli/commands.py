@@ -22,7 +22,9 @@ COMMANDS: Final[dict[str, str]] = {
     "uploads": "List and abort uploads that were begun and never ended.",
     "check": "Try a storage and say what is wrong with it.",
     "presign": "Make a link that lets its holder get, put or delete an object for a while.",
+    "keys": "Make and show the keys of encrypted storages.",
     "profile": "Show and change the named storages.",
+    "cache": "Show and empty the folders in which caches keep what was read.",
     "completion": "Print the completion script of a shell.",
     "version": "Show the versions of this program and what it runs on.",
 }

@@ -4,6 +4,7 @@
 `mediagit_storage.testing.model`        what a storage should hold, as a dictionary, and a Hypothesis machine over it
 `mediagit_storage.testing.broken`       backends with one defect each, to see that the suite finds it
 `mediagit_storage.testing.wrappers`     backends around backends: that log calls, hide capabilities, forbid I/O
+`mediagit_storage.testing.stacking`     the built-in layers as rows, and stacks made of them
 `mediagit_storage.testing.scripted_server`  a socket server that plays given bytes, resets and pauses
 `mediagit_storage.testing.sources`      sources that fail, wait, or must not be read
 

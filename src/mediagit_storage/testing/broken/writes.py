@@ -253,6 +253,14 @@ class CopyIgnoresNewAttributes(MemoryBackend):
         return super().copy(source, target, replace(options, attributes=None))
 
 
+class CopyIgnoresItsSource(MemoryBackend):
+    """Copies whatever lies under the source's key by now."""
+
+    def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
+        """On no condition."""
+        return super().copy(source, target, replace(options, if_match=None))
+
+
 class CopyIgnoresIfAbsent(MemoryBackend):
     """Copies over an object though it must not."""
 
@@ -368,6 +376,7 @@ WRITES: Final = (
     Broken(CopyIsAnAlias, "test_a_copy_keeps_or_replaces_attributes"),
     Broken(CopyDropsAttributes, "test_a_copy_keeps_or_replaces_attributes"),
     Broken(CopyIgnoresNewAttributes, "test_a_copy_keeps_or_replaces_attributes"),
+    Broken(CopyIgnoresItsSource, "test_a_copy_on_condition_of_its_source"),
     Broken(CopyIgnoresIfAbsent, "test_a_create_only_copy"),
     Broken(CopyRemovesItsTargetFirst, "test_onto_itself_nothing_is_lost"),
     Broken(RenameLeavesTheSource, "test_a_rename_moves_everything"),

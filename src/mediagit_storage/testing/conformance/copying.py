@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from mediagit_storage.errors import AlreadyExistsError, NotFoundError
+from mediagit_storage.errors import AlreadyExistsError, NotFoundError, PreconditionError
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
-from mediagit_storage.types import Attributes, ObjectInfo
+from mediagit_storage.types import Attributes, CopyOptions, ObjectInfo
 
 __all__ = ["CopyContract"]
 
@@ -48,6 +48,22 @@ class CopyContract(BackendCase):
         assert self.store.stat("kept").attributes == first
         self.store.delete("source")
         assert self.store.get("kept") == b"x"
+
+    @covers(85)
+    def test_a_copy_on_condition_of_its_source(self) -> None:
+        """Layers copy what they looked at: another ETag of the source is a failed condition, and changes nothing."""
+        if not self.store.capabilities.server_copy:
+            return
+        backend = self.store.backend
+        etag = self.store.put("source", b"looked at").etag
+        backend.copy("source", "copy", CopyOptions(if_match=etag))
+        assert self.store.get("copy") == b"looked at"
+        self.store.put("source", b"another one")
+        for target in ("copy", "new"):
+            with raises(PreconditionError):
+                backend.copy("source", target, CopyOptions(if_match=etag or "none"))
+        assert self.store.get("copy") == b"looked at"
+        self.assert_absent("new")
 
     @covers(90)
     def test_a_missing_source_changes_nothing(self) -> None:

@@ -169,7 +169,7 @@ class StreamingContract(BackendCase):
 
     @covers(108, 21)
     def test_memory_stays_bounded(self) -> None:
-        """A stream of unknown size goes through without being held whole, where the storage is not memory itself."""
+        """A stream of unknown size goes through without being held, but for what a storage in memory keeps of it."""
         size = 48 * 1024 * 1024
         tracemalloc.start()
         try:
@@ -183,8 +183,8 @@ class StreamingContract(BackendCase):
             tracemalloc.stop()
         assert count == size
         assert peak_get < 24 * 1024 * 1024, f"reading took {peak_get:,} bytes"
-        if held < size:
-            assert peak_put < 24 * 1024 * 1024, f"writing took {peak_put:,} bytes"
+        # What stays held is the stored object itself, which may be compressed; it was put together of its pieces.
+        assert peak_put - 2 * held < 24 * 1024 * 1024, f"writing took {peak_put:,} bytes, and {held:,} stay"
 
     def test_local_files_make_the_round_trip(self) -> None:
         """`upload` and `download` keep the bytes; a download that fails leaves no file and spoils none."""
