@@ -93,6 +93,9 @@ class Checksum(NamedTuple):
     algorithm: str
     digest: bytes
 
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.digest.hex()}"
+
 
 class Retention(NamedTuple):
     """Until when an object version must not be deleted, and whether even administrators may not (compliance)."""

@@ -285,3 +285,18 @@ def test_links(mgs, memory):
     assert mgs("presign", f"{memory}/x", "--expires", "15m").out.startswith("memory")
     (record,) = mgs("presign", f"{memory}/x", "--method", "put", "--expires", "2h", "--json").records
     assert (record["method"], record["expires_in"]) == ("PUT", 7200)
+
+
+def test_what_layers_know_of_an_object_is_shown(mgs, work):
+    """Of a compressed object the plain size, also in a long listing; and the digest that is kept with it."""
+    mgs("mb", "packed")
+    mgs("profile", "add", "packed", "packed", "--layer", "checksum", "--layer", "compress")
+    (work / "zeros").write_bytes(bytes(100_000))
+    assert mgs("cp", "zeros", "packed:zeros").code == 0
+    line = mgs("ls", "-l", "packed:").out
+    assert "100,000" in line
+    shown = mgs("stat", "packed:zeros").out
+    assert "size                 100,000" in shown
+    assert "stored size" in shown
+    assert "checksum             blake3:" in shown
+    assert mgs("cat", "packed:zeros").raw == bytes(100_000)

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("-h", "--human", is_flag=True, help="Sizes as 1.5 MB. Implies --long.")
 @click.option("-r", "--recursive", is_flag=True, help="Everything below, not one level.")
 @click.option("--versions", is_flag=True, help="Every version of each object, the newest first. Implies --recursive.")
-@click.option("--exact", is_flag=True, help="Resolve sizes that only the objects know (compressed, encrypted).")
+@click.option("--exact", is_flag=True, help="Resolve sizes that only the objects know (compressed, encrypted), as --long does.")
 @common
 @pass_run
 def command(
@@ -41,6 +41,7 @@ def command(
             place = this.place(text)
             if len(targets) > 1 and not run.json:
                 this.out.line(f"{text}:")
+            exact = exact or long or human
             found = _entries(place, recursive=recursive or versions, versions=versions, exact=exact)
             if not writer.write(found, _lead(place)) and place.key:
                 raise nothing_there(place.store, place.key)

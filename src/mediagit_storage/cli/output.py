@@ -72,6 +72,7 @@ def object_record(info: ObjectInfo) -> dict[str, JSON]:
         "modified": _time(info.modified),
         "etag": info.etag,
         "version": info.version,
+        "checksum": None if info.checksum is None else str(info.checksum),
     }
     fields.update({name: value for name, value in known.items() if value is not None})
     if info.deleted:

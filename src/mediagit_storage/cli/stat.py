@@ -22,8 +22,8 @@ __all__ = ["command"]
 def command(run: Run, targets: tuple[str, ...], *, version: str | None) -> int:
     """Show everything about objects.
 
-    TARGET is an object: its size in bytes, when it was modified (UTC), its ETag, and the attributes it was stored with.
-    A missing object is exit code 4.
+    TARGET is an object: its size in bytes, when it was modified (UTC), its ETag, the digest that the layer checksum
+    keeps with it, and the attributes it was stored with. A missing object is exit code 4.
     """
     with session(run) as this:
 
@@ -46,6 +46,8 @@ def _show(this: Session, text: str, info: ObjectInfo) -> None:
     rows.append(("etag", info.etag or "-"))
     if info.version is not None:
         rows.append(("version", info.version))
+    if info.checksum is not None:
+        rows.append(("checksum", str(info.checksum)))
     for name, value in attributes_record(info.attributes).items() if info.attributes else ():
         if isinstance(value, dict):
             rows.extend((f"{name}.{each}", str(value[each])) for each in sorted(value))
