@@ -23,7 +23,9 @@ __all__ = ["command"]
 @click.option("-h", "--human", is_flag=True, help="Sizes as 1.5 MB. Implies --long.")
 @click.option("-r", "--recursive", is_flag=True, help="Everything below, not one level.")
 @click.option("--versions", is_flag=True, help="Every version of each object, the newest first. Implies --recursive.")
-@click.option("--exact", is_flag=True, help="Resolve sizes that only the objects know (compressed, encrypted), as --long does.")
+@click.option(
+    "--exact", is_flag=True, help="Resolve sizes that only the objects know (compressed, encrypted), as --long does."
+)
 @common
 @pass_run
 def command(
