@@ -76,8 +76,8 @@ def run_all(chosen: list[Server]) -> int:
                 print(f"not started: {error}", file=sys.stderr)
         if not started:
             return 1
-        print("Ctrl-C ends them. Their data go with them.", flush=True)
         try:
+            print("Ctrl-C ends them. Their data go with them.", flush=True)
             signal.pause()
         except KeyboardInterrupt:
             print("\nending", flush=True)
