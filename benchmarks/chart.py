@@ -40,7 +40,7 @@ def read(table: str) -> tuple[str, str, list[tuple[str, float]]]:
     assert base is not None, header
     column = [each.strip() for each in header.split("|")].index(f"speed, {base[1]} = 1")
     cells = [[each.strip() for each in row.split("|")] for row in rows]
-    return title.removeprefix("### "), base[1], [(row[1], float(row[column])) for row in cells]
+    return title.removeprefix("### "), base[1], [(row[1], float(row[column])) for row in cells if row[column] != "-"]
 
 
 def scale(times: float) -> float:

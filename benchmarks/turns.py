@@ -37,13 +37,30 @@ class Case(NamedTuple):
 Measure = Callable[[Case, str], Figures]
 
 
-def run_turns(case: Case, rounds: int, measure: Measure) -> dict[str, list[Figures]]:
-    """Measure every contestant ``rounds`` times, in turns that begin with another one each time."""
-    results: dict[str, list[Figures]] = {name: [] for name in case.contestants}
+class Failed(Exception):  # noqa: N818  # it is what a table says of a contestant
+    """A contestant did not do what it was asked."""
+
+
+#: One result for each round; None where the contestant failed.
+Results = dict[str, list[Figures | None]]
+
+
+def run_turns(case: Case, rounds: int, measure: Measure) -> Results:
+    """Measure every contestant ``rounds`` times, in turns that begin with another one each time.
+
+    One of the others that fails, or crashes, is left out of that round, and told of. That we fail ends the run.
+    """
+    results: Results = {name: [] for name in case.contestants}
     for turn in range(min(rounds, case.most_rounds)):
         first = turn % len(case.contestants)
         for name in case.contestants[first:] + case.contestants[:first]:
-            results[name].append(measure(case, name))
+            try:
+                results[name].append(measure(case, name))
+            except Failed as failure:
+                if name.startswith(("mediagit", "mgs")):
+                    raise SystemExit(f"{case.title}: {failure}") from None
+                print(f"{case.title}: {name} failed: {failure}"[:2000], file=sys.stderr, flush=True)
+                results[name].append(None)
     return results
 
 
@@ -51,7 +68,7 @@ def measured(script: str, *words: str) -> Figures:
     """Run one measurement in a process of its own."""
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(words)}\n{done.stderr}")
+        raise Failed(f"exit code {done.returncode}: {' '.join(words)}\n{done.stderr}")
     figures: Figures = json.loads(done.stdout)
     return figures
 
@@ -69,12 +86,13 @@ def peak_mib(process: int | str = "self") -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def ratio(mine: list[Figures], others: list[Figures], name: str) -> float:
+def ratio(mine: list[Figures | None], others: list[Figures | None], name: str) -> str:
     """How much less ``mine`` need than the others."""
-    return statistics.median(other[name] / one[name] for one, other in zip(mine, others, strict=True) if one[name])
+    pairs = [(one, other) for one, other in zip(mine, others, strict=True) if one and other and one[name]]
+    return f"{statistics.median(other[name] / one[name] for one, other in pairs):.2f}" if pairs else "-"
 
 
-def table(case: Case, results: dict[str, list[Figures]]) -> str:
+def table(case: Case, results: Results) -> str:
     """Medians, and how many times faster than the one compared with."""
     base = case.compared_with
     lines = [
@@ -82,12 +100,14 @@ def table(case: Case, results: dict[str, list[Figures]]) -> str:
         f"| contestant | seconds | µs per object | speed, {base} = 1 | CPU seconds | CPU economy, {base} = 1 | peak memory MiB |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, runs in results.items():
+    for name, rounds in results.items():
+        runs = [each for each in rounds if each is not None]
+        if not runs:
+            lines.append(f"| {name} | fails | - | - | - | - | - |")
+            continue
         seconds, cpu = (statistics.median(each[what] for each in runs) for what in ("seconds", "cpu"))
         peak = max(each["peak_mib"] for each in runs)
         each_us = f"{seconds / case.count * 1e6:.1f}" if case.count > 1 else "-"
-        wall_ratio, cpu_ratio = (ratio(runs, results[base], what) for what in ("seconds", "cpu"))
-        lines.append(
-            f"| {name} | {seconds:.3f} | {each_us} | {wall_ratio:.2f} | {cpu:.3f} | {cpu_ratio:.2f} | {peak:.0f} |"
-        )
+        wall_ratio, cpu_ratio = (ratio(rounds, results[base], what) for what in ("seconds", "cpu"))
+        lines.append(f"| {name} | {seconds:.3f} | {each_us} | {wall_ratio} | {cpu:.3f} | {cpu_ratio} | {peak:.0f} |")
     return "\n".join(lines)
