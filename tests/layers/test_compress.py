@@ -19,6 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mediagit_storage.backend import BatchLimits, PutOperation
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
     CancelledError,
@@ -43,7 +44,7 @@ from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import DeliberateError, failing
-from mediagit_storage.types import Checksum, ListOptions, PresignOptions, PutOptions, ReadOptions
+from mediagit_storage.types import Checksum, CopyOptions, ListOptions, PresignOptions, PutOptions, ReadOptions
 
 MIB = 1024 * 1024
 TEXT = b"".join(b"line %d of a text that becomes smaller\n" % number for number in range(40_000))
@@ -834,3 +835,43 @@ def test_it_works_in_a_forked_child(store):
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_copy_that_is_done_does_not_fail_because_its_size_cannot_be_told(memory):
+    class Down(Layer):
+        layer_name = "down"
+
+        def read(self, key, options):
+            raise UnavailableError("down")
+
+    CompressLayer(memory).put("a", BytesSource(TEXT), PutOptions())
+    down = CompressLayer(Down(memory, None))
+    assert down.copy("a", "b", CopyOptions()).size is None
+    assert down.rename("b", "c").size is None
+    assert CompressLayer(memory).read("c", ReadOptions()).data == TEXT
+
+
+def test_there_are_no_batches_below_it(memory):
+    with pytest.raises(UnsupportedError, match="batches"):
+        list(CompressLayer(memory).batch(iter([PutOperation("k", BytesSource(b"raw"))]), BatchLimits()))
+    assert not Storage(memory).exists("k")
+
+
+def test_no_thread_outlives_a_put_that_failed(memory):
+    """Also where somebody keeps the error, as outcomes of `put_many` do."""
+
+    class Broken(MemoryBackend):
+        def put(self, key, source, options):
+            pieces = source.chunks()
+            next(pieces)
+            next(pieces)
+            raise UnavailableError("down")
+
+    before = threading.active_count()
+    layer = CompressLayer(Broken("x"), CompressConfig(frame_size=4096, threads=2))
+    kept = []
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as caught:
+            layer.put("k", IterableSource(iter([os.urandom(100_000)])), PutOptions())
+        kept.append(caught.value)
+    assert threading.active_count() <= before

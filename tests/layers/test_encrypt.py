@@ -30,10 +30,12 @@ from mediagit_storage.errors import (
     UnsupportedError,
 )
 from mediagit_storage.layers.base import Layer
-from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer
+from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer, bech32
 from mediagit_storage.layers.encrypt.header import parse_header
 from mediagit_storage.layers.encrypt.key_writing import identity_text, write_new_file
-from mediagit_storage.layers.encrypt.keys import generate_identity
+from mediagit_storage.layers.encrypt.keyfiles import recipients_in
+from mediagit_storage.layers.encrypt.keys import PassphraseRecipient, generate_identity
+from mediagit_storage.layers.encrypt.primitives import has_hybrid
 from mediagit_storage.layers.encrypt.sizes import CHUNK, NONCE, SEALED
 from mediagit_storage.layers.encrypt.writing import EncryptedSource
 from mediagit_storage.layers.prefix import PrefixConfig
@@ -50,6 +52,7 @@ from mediagit_storage.types import (
     DeleteOptions,
     Finding,
     FindingLevel,
+    ListOptions,
     PresignOptions,
     PutOptions,
     ReadOptions,
@@ -910,3 +913,135 @@ def test_no_secret_leaves(monkeypatch, tmp_path):
     assert secret not in repr(literal.connection_info())
     with pytest.raises(TypeError, match="refuses to be pickled"):
         pickle.dumps(EncryptConfig(identity=IDENTITY.secret))
+
+
+# ---- where ETags repeat, and what comes after what is done
+
+
+class SameTag(MemoryBackend):
+    """All contents of one size have one ETag, as where it is made of the time in whole seconds and the size."""
+
+    def _blunt(self, info):
+        info = replace(info)
+        info.etag = f"{info.size}"
+        return info
+
+    def put(self, key, source, options):
+        return self._blunt(super().put(key, source, options))
+
+    def stat(self, key, version=None):
+        return self._blunt(super().stat(key, version))
+
+    def read(self, key, options):
+        content = super().read(key, replace(options, if_match=None))
+        return content._replace(info=self._blunt(content.info))
+
+    def stream(self, key, options):
+        body = super().stream(key, replace(options, if_match=None))
+        body.info = self._blunt(body.info)
+        return body
+
+
+def test_another_object_with_the_same_etag_is_read_all_the_same():
+    store = Stack(SameTag("x")).store
+    first, second = os.urandom(200_000), os.urandom(200_000)
+    store.put("k", first)
+    assert store.get("k", offset=100_000, length=10) == first[100_000:100_010]
+    store.put("k", second)
+    assert store.get("k", offset=100_000, length=10) == second[100_000:100_010]
+
+
+def test_a_stream_of_another_object_with_the_same_etag_fails_once_and_is_right_then():
+    store = Stack(SameTag("x")).store
+    first, second = os.urandom(3_000_000), os.urandom(3_000_000)
+    wanted = ReadOptions(ByteRange(10, 2_500_000))
+
+    def streamed() -> bytes:
+        with store.backend.stream("k", wanted) as body:
+            return b"".join(body)
+
+    store.put("k", first)
+    assert streamed() == first[10:2_500_010]
+    store.put("k", second)
+    with pytest.raises(DecryptionError):
+        streamed()
+    assert streamed() == second[10:2_500_010]
+
+
+def test_a_copy_that_is_done_does_not_fail_because_its_size_cannot_be_told(stack):
+    stack.store.put("a", b"plain")
+
+    def down():
+        raise UnavailableError("down")
+
+    stack.below.before_read = down
+    copied = stack.layer.copy("a", "b", CopyOptions())
+    assert copied.size is None
+    assert stack.layer.rename("b", "c").size is None
+    stack.below.before_read = lambda: None
+    assert stack.store.get("c") == b"plain"
+
+
+def test_objects_that_are_bound_are_not_copied_below():
+    stack = Stack(bind_keys=True)
+    stack.store.put("a", b"plain")
+    for attempt in (lambda: stack.layer.copy("a", "b", CopyOptions()), lambda: stack.layer.rename("a", "b")):
+        with pytest.raises(UnsupportedError, match="bound to their keys"):
+            attempt()
+    assert stack.store.get("a") == b"plain"
+
+
+def test_an_exact_listing_tells_no_size_of_what_was_written_since(stack):
+    stack.store.put("k", bytes(100_000))
+    listing = stack.memory.list("", ListOptions())
+
+    class Late(MemoryBackend):
+        def list(self, prefix, options):
+            return listing
+
+    late = Late("late")
+    other = Stack()
+    other.store.put("k", bytes(5))
+    for _ in range(2):  # the ETag of a first put is that of the listed object
+        late.put("k", BytesSource(other.stored()), PutOptions())
+    [info] = EncryptLayer(late, EncryptConfig(identity=IDENTITY.secret)).list("", ListOptions(exact=True))
+    assert info.size is None
+
+
+def test_a_body_that_was_closed_ends(stack):
+    stack.store.put("k", os.urandom(3_000_000))
+    for wanted in (ReadOptions(), ReadOptions(ByteRange(0, 2_500_000))):
+        body = stack.layer.stream("k", wanted)
+        pieces = iter(body)
+        assert next(pieces)
+        body.close()
+        assert len([*pieces]) <= 1
+        assert [*body] == []
+
+
+def test_a_recipient_that_is_no_key_is_refused_when_the_storage_is_opened():
+    low_order = bech32.encode("age", bytes(32))
+    with pytest.raises(ConfigError, match="public key"):
+        EncryptLayer(MemoryBackend("x"), EncryptConfig(recipients=(low_order,)))
+    if has_hybrid():
+        bad = bech32.encode("age1pq", b"\xff" * 1216)
+        with pytest.raises(ConfigError, match="public key"):
+            EncryptLayer(MemoryBackend("x"), EncryptConfig(recipients=(bad,)))
+
+
+def test_a_passphrase_that_is_no_text_is_not_shown():
+    with pytest.raises(ConfigError) as caught:
+        PassphraseRecipient(Secret("my-pass\udcff")).wrap(bytes(16))
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "my-pass" not in f"{error!r} {error.args}"
+        error = error.__context__
+
+
+def test_only_line_feeds_end_a_line_of_a_key_file():
+    recipient = str(IDENTITY.recipient())
+    text = f"# a note\u2028{recipient}\n".encode()
+    assert recipients_in(text, "f") == []
+    assert [str(each) for each in recipients_in(f"{recipient}\r\n".encode(), "f")] == [recipient]
+    with pytest.raises(ConfigError, match="is not a text"):
+        recipients_in(b"\xff", "f")

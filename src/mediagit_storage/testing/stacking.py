@@ -61,7 +61,7 @@ LAYER_ROWS: Final[Mapping[str, LayerRow]] = MappingProxyType(
             narrows=_names("replace_head"),
         ),
         "compress": LayerRow(
-            _names("put read stream stat list list_dir copy rename presign replace_head content_checksum"),
+            _names("put read stream stat list list_dir copy rename presign replace_head content_checksum batch"),
             narrows=_names("presign replace_head batch resumable_uploads"),
             stores_other_bytes=True,
         ),

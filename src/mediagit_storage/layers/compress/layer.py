@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from mediagit_storage.backend import Body, Content, StorageBackend
+from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.errors import IntegrityError, LimitExceededError, NotFoundError, UnsupportedError
+from mediagit_storage.errors import (
+    IntegrityError,
+    LimitExceededError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+)
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.layers.compress.codec import Codec
 from mediagit_storage.layers.compress.config import CompressConfig
@@ -68,12 +74,14 @@ class CompressLayer(Layer):
             options = replace(options, checksum=None, resume=None)
         if source.size is not None and source.size <= self._frame_size:
             data = source.buffer()
-            data = b"".join(source.chunks()) if data is None else data
+            if data is None:
+                # A piece is good only until the next is asked for: join() keeps them all first.
+                data = b"".join(map(bytes, source.chunks()))
             info = self.inner.put(key, BytesSource(compressed(data, self._codec)), options)
             return as_plain(info, len(data))
-        stored = CompressedSource(source, self._codec, self._frame_size, self._workers)
-        info = self.inner.put(key, stored, options)
-        return as_plain(info, stored.plain_size)
+        with CompressedSource(source, self._codec, self._frame_size, self._workers) as stored:
+            info = self.inner.put(key, stored, options)
+            return as_plain(info, stored.plain_size)
 
     def read(self, key: str, options: ReadOptions) -> Content:
         """The plain bytes; see `Reader.read`."""
@@ -113,6 +121,10 @@ class CompressLayer(Layer):
             raise UnsupportedError("a link leads to the stored bytes, which are compressed")
         return self.inner.presign(key, options)
 
+    def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
+        """Refused: several objects at once are compressed by threads, which `Storage` has."""
+        self._refuse("batches of compressed objects")
+
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """Refused: plain bytes have no place of their own in the object."""
         self._refuse("replacing the head of a compressed object")
@@ -136,8 +148,14 @@ class CompressLayer(Layer):
         return as_plain(listed, found.size) if found.etag == listed.etag else found
 
     def _copied(self, info: ObjectInfo) -> ObjectInfo:
-        """What a copy or rename gave, with the plain size; without, where somebody else has written there since."""
-        found = self._found(info)
+        """What a copy or rename gave, with the plain size; without, where somebody else has written there since.
+
+        It is done already: that its size cannot be told now is no failure of it.
+        """
+        try:
+            found = self._found(info)
+        except StorageError:
+            found = None
         return as_plain(info, found.size if found is not None and found.etag == info.etag else None)
 
     def _found(self, info: ObjectInfo) -> ObjectInfo | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Self
 
 from mediagit_storage.layers.compress.codec import Codec
 from mediagit_storage.layers.compress.framing import HEAD, TableWriter
@@ -15,7 +16,10 @@ __all__ = ["CompressedSource", "compressed", "in_frames"]
 
 
 class CompressedSource(Source):
-    """The compressed form of ``inner``, in constant memory; rewindable where that is. Its size is known at its end."""
+    """The compressed form of ``inner``, in constant memory; rewindable where that is. Its size is known at its end.
+
+    A context manager: its threads end with the block, also where an exception keeps hold of what was being read.
+    """
 
     size = None
 
@@ -26,9 +30,21 @@ class CompressedSource(Source):
         self._frame_size = frame_size
         self._workers = workers
         self.plain_size = 0
+        self._given: list[Generator[BytesLike, None, None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for each in self._given:
+            each.close()
 
     def chunks(self) -> Iterator[BytesLike]:
         """Head, frames, end and table. ``plain_size`` is right once they were read."""
+        self._given.append(pieces := self._pieces())
+        return pieces
+
+    def _pieces(self) -> Generator[BytesLike, None, None]:
         frames = in_frames(self._inner.chunks(), self._frame_size)
         table, scope = TableWriter(), current_scope()
         yield HEAD

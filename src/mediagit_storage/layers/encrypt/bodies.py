@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final
 
@@ -40,18 +40,33 @@ class ContentBody(Body):
 
 
 class PartBody(Body):
-    """The bytes ``span`` of an object, out of a stream of the chunks that hold them."""
+    """The bytes ``span`` of an object, out of a stream of the chunks that hold them.
 
-    def __init__(self, inner: Body, info: ObjectInfo, opened: Opened, span: Span) -> None:
+    ``doubt`` is called where they do not open: what was known of the object may be of another one with the same ETag.
+    """
+
+    def __init__(self, inner: Body, info: ObjectInfo, opened: Opened, span: Span, doubt: Callable[[], None]) -> None:
         self.info, self.start, self.length = info, span.start, span.length
         self._inner = inner
         self._opened = opened
+        self._doubt = doubt
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._plain()
+        except DecryptionError:
+            if not self._closed:
+                self._doubt()
+                raise
+
+    def _plain(self) -> Iterator[bytes]:
         first, final = self.start // CHUNK, chunk_count(self._opened.plain) - 1
         skipped, missing = self.start - first * CHUNK, self.length
         chunks = (chunk for chunk, _ in in_chunks(self._inner, SEALED))
         for number, sealed in enumerate(chunks, first):
+            if self._closed:
+                return
             plain = self._opened.payload.open_chunk(number, sealed, last=number == final)
             piece = plain[skipped : skipped + missing]
             skipped, missing = 0, missing - len(piece)
@@ -62,6 +77,7 @@ class PartBody(Body):
 
     def close(self) -> None:
         """Closes the stream of the chunks."""
+        self._closed = True
         self._inner.close()
 
 
@@ -75,6 +91,7 @@ class WholeBody(Body):
     def __init__(self, reading: Reading, key: str, options: ReadOptions, inner: Body) -> None:
         self._reading, self._key, self._options = reading, key, options
         self._inner = inner
+        self._closed = False
         self._pieces = iter(inner)
         try:
             self._opened, self._rest = self._begun()
@@ -85,9 +102,18 @@ class WholeBody(Body):
         self.start, self.length = 0, self._opened.plain
 
     def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._plain()
+        except DecryptionError:
+            if not self._closed:
+                raise
+
+    def _plain(self) -> Iterator[bytes]:
         open_chunk, final = self._opened.payload.open_chunk, chunk_count(self._opened.plain) - 1
         rest, self._rest = self._rest, b""
         for number, (sealed, last) in enumerate(in_chunks(chain((rest,), self._pieces), SEALED)):
+            if self._closed:
+                return
             if last != (number == final):
                 raise DecryptionError("the object has not the length that it was said to have; restore it from a copy")
             plain = open_chunk(number, sealed, last=last)
@@ -98,6 +124,7 @@ class WholeBody(Body):
 
     def close(self) -> None:
         """Closes the stream of what is stored."""
+        self._closed = True
         self._inner.close()
 
     def _begun(self) -> tuple[Opened, bytes]:

@@ -14,8 +14,8 @@ from mediagit_storage.errors import ConfigError
 from mediagit_storage.layers.encrypt.keyfiles import (
     FileIdentity,
     FileRecipient,
-    parse_recipients,
     read_key_file,
+    recipients_in,
 )
 from mediagit_storage.layers.encrypt.keys import PassphraseRecipient
 from mediagit_storage.layers.encrypt.whole import encrypt
@@ -74,7 +74,7 @@ def add_recipients(place: Path, wanted: Sequence[FileRecipient], *, dry: bool = 
 def _missing(place: Path, wanted: Sequence[FileRecipient]) -> tuple[bytes, Sequence[FileRecipient]]:
     """What stands in the file, and which of ``wanted`` do not."""
     text = read_key_file(place) if place.exists() else b""
-    known = set(parse_recipients(text, str(place))) if text.strip() else set()
+    known = set(recipients_in(text, str(place)))
     added = [recipient for recipient in dict.fromkeys(wanted) if recipient not in known]
     return text if not text or text.endswith(b"\n") else text + b"\n", added
 

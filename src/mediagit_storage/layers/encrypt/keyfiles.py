@@ -23,6 +23,7 @@ from mediagit_storage.layers.encrypt.keys import (
     X25519Recipient,
     parse_identity,
     parse_recipient,
+    secret_bytes,
 )
 from mediagit_storage.layers.encrypt.whole import decrypt
 from mediagit_storage.secrets import Secret, resolve_secret
@@ -41,6 +42,7 @@ __all__ = [
     "parse_identities",
     "parse_recipients",
     "read_key_file",
+    "recipients_in",
 ]
 
 #: What stands in a file of identities, and of recipients.
@@ -72,7 +74,9 @@ def load_keys(config: EncryptConfig, ask: AskPassphrase | None = None) -> Keys:
         passphrase = None if config.passphrase is None else resolve_secret(config.passphrase)
         identities += parse_identities(_opened(place, read_key_file(place), passphrase, ask), str(place))
     if config.identity is not None:
-        identities += parse_identities(resolve_secret(config.identity).reveal().encode("utf-8"), "the identity given")
+        identities += parse_identities(
+            secret_bytes(resolve_secret(config.identity), "the identity"), "the identity given"
+        )
     named: list[FileRecipient] = [parse_recipient(text) for text in config.recipients]
     if config.recipients_file is not None:
         place = key_path(config.recipients_file)
@@ -126,10 +130,15 @@ def parse_identities(data: bytes, place: str) -> list[FileIdentity]:
 
 def parse_recipients(data: bytes, place: str) -> list[FileRecipient]:
     """The recipients in the bytes of a file. Raises `ConfigError`; a file without any is one."""
-    found = [_in_line(place, number, parse_recipient, text) for number, text in _lines(data, place)]
+    found = recipients_in(data, place)
     if not found:
         raise ConfigError(f"there is no recipient in {place}")
     return found
+
+
+def recipients_in(data: bytes, place: str) -> list[FileRecipient]:
+    """The same, of a file that may have none yet."""
+    return [_in_line(place, number, parse_recipient, text) for number, text in _lines(data, place)]
 
 
 def parse_any(data: bytes, place: str) -> list[FileRecipient]:
@@ -163,11 +172,12 @@ def _opened(place: Path, data: bytes, passphrase: Secret | None, ask: AskPassphr
 
 
 def _lines(data: bytes, place: str) -> Iterator[tuple[int, str]]:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{place} is not a text") from None
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not strictly, as the error of that would hold the keys.
+    text = data.decode("utf-8", "replace")
+    if "\ufffd" in text:
+        raise ConfigError(f"{place} is not a text")
+    # Only at line feeds, as age does.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
 

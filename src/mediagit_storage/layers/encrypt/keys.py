@@ -33,6 +33,7 @@ __all__ = [
     "generate_identity",
     "parse_identity",
     "parse_recipient",
+    "secret_bytes",
     "unwrap",
 ]
 
@@ -295,10 +296,18 @@ def _decoded(text: str, size: int) -> bytes:
     return data
 
 
+def secret_bytes(secret: Secret, what: str) -> bytes:
+    """The UTF-8 of a secret. Raises `ConfigError` where it has none, without an error below that would show it."""
+    text = secret.reveal()
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigError(f"{what} is not UTF-8")
+    return text.encode("utf-8")
+
+
 def _scrypt(passphrase: Secret, salt: bytes, work: int) -> bytes:
     count = 1 << work
     return hashlib.scrypt(
-        passphrase.reveal().encode("utf-8"),
+        secret_bytes(passphrase, "the passphrase"),
         salt=b"age-encryption.org/v1/scrypt" + salt,
         n=count,
         r=8,

@@ -22,7 +22,14 @@ from mediagit_storage.backend import (
     StorageBackend,
 )
 from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.errors import DecryptionError, NotFoundError, PreconditionError
+from mediagit_storage.errors import (
+    ConfigError,
+    DecryptionError,
+    InvalidRangeError,
+    NotFoundError,
+    PreconditionError,
+    StorageError,
+)
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.layers.encrypt.binding import binding, check_binding
 from mediagit_storage.layers.encrypt.bodies import ContentBody, PartBody, WholeBody
@@ -109,10 +116,12 @@ class EncryptLayer(Layer):
 
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         """Forwarded: what is stored does not depend on the key. Then the plain size is looked up."""
+        self._refuse_bound()
         return self._copied(self.inner.copy(source, target, options))
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:
         """Forwarded: what is stored does not depend on the key. Then the plain size is looked up."""
+        self._refuse_bound()
         return self._copied(self.inner.rename(source, target, if_absent=if_absent))
 
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
@@ -143,13 +152,14 @@ class EncryptLayer(Layer):
                 except PreconditionError:
                     body.close()
                     raise
-            except PreconditionError:
+            except (PreconditionError, InvalidRangeError) as error:
                 self._reading.forget(key, options)
                 attempts += 1
                 if attempts == _ATTEMPTS:
-                    raise
+                    raise PreconditionError("the object was replaced while it was read") from error
             else:
-                return PartBody(body, with_plain_size(info or body.info, opened.plain), opened, span)
+                told = with_plain_size(info or body.info, opened.plain)
+                return PartBody(body, told, opened, span, lambda: self._reading.forget(key, options))
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """Everything about one object, its plain size proven. Raises `KeyUnavailableError` where no identity is for it."""
@@ -200,7 +210,7 @@ class EncryptLayer(Layer):
         return (type(self), (self.inner, self.config))
 
     def _possible(self, inner: Capabilities) -> Capabilities:
-        largest = inner.max_object_size
+        largest, header = inner.max_object_size, self._header_length()
         return replace(
             inner,
             presign=inner.presign & {"DELETE"},
@@ -209,24 +219,36 @@ class EncryptLayer(Layer):
             server_copy=inner.server_copy and not self._bind,
             copy_if_absent=inner.if_absent if self._bind else inner.copy_if_absent,
             server_rename=inner.server_rename and not self._bind,
-            max_object_size=None if largest is None else largest_plain(largest, self._header_length()),
+            max_object_size=None if largest is None else largest_plain(largest, header),
         )
 
     def _header_length(self) -> int:
         # One character stands for every key: the header of each is as long.
-        sample = self._encrypted("x", BytesSource(b""))
-        return (sample.size or 0) - stored_size(0, 0)
+        try:
+            sample = self._encrypted("x", BytesSource(b""))
+            return (sample.size or 0) - stored_size(0, 0)
+        except ValueError:
+            raise ConfigError(
+                "one of the recipients is no valid public key: copy it again from `mgs keys list`"
+            ) from None
 
     def _encrypted(self, key: str, source: Source) -> EncryptedSource:
         return EncryptedSource(source, self._keys.recipients, (binding(key),) if self._bind else ())
 
     def _copied(self, info: ObjectInfo) -> ObjectInfo:
-        """What a copy gave, with its plain size; without, where that does not open or was replaced since."""
+        """What a copy gave, with its plain size; without, where that does not open or was replaced since.
+
+        It is done already: that its size cannot be told now is no failure of it.
+        """
         try:
             found = self.stat(info.key, info.version)
-        except (DecryptionError, NotFoundError):
+        except StorageError:
             return with_plain_size(info, None)
         return with_plain_size(info, found.size if found.etag == info.etag else None)
+
+    def _refuse_bound(self) -> None:
+        if self._bind:
+            self._refuse("copies and renames of objects that are bound to their keys")
 
     def _plan(self, operation: Operation) -> Plan[Content | ObjectInfo | None]:
         if isinstance(operation, ReadOperation):
@@ -254,15 +276,16 @@ class EncryptLayer(Layer):
 
     def _plain_sizes(self, infos: Iterable[ObjectInfo]) -> dict[int, int | None]:
         """The plain sizes of listed objects, by identity; None for what does not open or is gone meanwhile."""
-        asked = [(id(info), StatOperation(info.key, info.version)) for info in infos]
+        asked = [(info, StatOperation(info.key, info.version)) for info in infos]
         outcomes = self._looked_at([operation for _, operation in asked])
         found: dict[int, int | None] = {}
-        for number, operation in asked:
+        for info, operation in asked:
             outcome = outcomes[id(operation)]
             if isinstance(outcome, ObjectInfo):
-                found[number] = outcome.size
+                # Of what was written there since, the size is not that of the object that is listed.
+                found[id(info)] = outcome.size if outcome.etag == info.etag else None
             elif isinstance(outcome, DecryptionError | NotFoundError):
-                found[number] = None
+                found[id(info)] = None
             else:
                 raise outcome
         return found

@@ -5,10 +5,10 @@ An entry is good for one version of an object, by its ETag. It holds the object'
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.layers.encrypt.payload import Payload
 
 __all__ = ["Opened", "OpenedObjects"]
@@ -32,12 +32,12 @@ class OpenedObjects:
     """The objects that were opened last, by key and the version that was asked for. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._entries: OrderedDict[tuple[str, str | None], Opened] = OrderedDict()
 
     def get(self, key: str, version: str | None) -> Opened | None:
         """What was last known of an object. It may have been replaced since: pin what is read by its ETag."""
-        with self._lock:
+        with self._lock.mine():
             found = self._entries.get((key, version))
             if found is not None:
                 self._entries.move_to_end((key, version))
@@ -47,7 +47,7 @@ class OpenedObjects:
         """Remember an object whose size is proven and that can be told from its successors; others are not kept."""
         if not opened.proven or opened.etag is None:
             return
-        with self._lock:
+        with self._lock.mine():
             self._entries[key, version] = opened
             self._entries.move_to_end((key, version))
             while len(self._entries) > _MOST:
@@ -55,5 +55,5 @@ class OpenedObjects:
 
     def forget(self, key: str, version: str | None) -> None:
         """It is not so any more."""
-        with self._lock:
+        with self._lock.mine():
             self._entries.pop((key, version), None)

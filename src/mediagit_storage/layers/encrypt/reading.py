@@ -130,7 +130,8 @@ class Reading:
         if known is not None and options.if_match in {None, known.etag} and options.if_none_match is None:
             try:
                 return (yield from step(key, options, known, None))
-            except (PreconditionError, InvalidRangeError):
+            except (PreconditionError, InvalidRangeError, DecryptionError):
+                # It was replaced; where ETags are but a time and a size, it may even look as if it were not.
                 self.forget(key, options)
         attempts = 0
         while True:

@@ -48,6 +48,22 @@ class StreamingContract(BackendCase):
         assert self.store.get("k") == b"".join(pieces)
         assert file.info.size == file.tell()
 
+    @covers(17)
+    def test_a_source_may_use_one_buffer_again_and_again(self) -> None:
+        """A piece is good until the next is asked for: of a loop that fills one buffer every filling is stored."""
+        fillings = [bytes([number]) * 60_000 for number in range(4)]
+
+        def refilled() -> Iterator[bytearray]:
+            buffer = bytearray(60_000)
+            for filling in fillings:
+                buffer[:] = filling
+                yield buffer
+            buffer[:] = b"x" * len(buffer)
+
+        for size in (None, 240_000):
+            self.store.put("k", refilled(), size=size)
+            assert self.store.get("k") == b"".join(fillings)
+
     @covers(97, 109)
     def test_an_abandoned_writer_leaves_nothing(self) -> None:
         """An exception in its block, `abort`, and being garbage-collected: the old object stays, nothing is pending."""
