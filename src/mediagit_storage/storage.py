@@ -694,14 +694,14 @@ class Storage:
         if data is not None:
             check_buffer(data, size=size, checksum=options.checksum)
             if current_progress() is None:
-                return backend.put(key, source, options)
+                return shown(backend.put(key, source, options))
         with transfer(f"put {key}", size if size is not None else source.size) as report:
             if data is not None:
-                return backend.put(key, source, options)
+                return shown(backend.put(key, source, options))
             checked = CheckedSource(source, size=size, checksum=options.checksum, progress=report)
             info = backend.put(key, checked, options)
             checked.require_proof()
-            return info
+            return shown(info)
 
     def _copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         backend = self._start()

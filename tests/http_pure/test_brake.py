@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from mediagit_storage.errors import ConnectionLostError
 from mediagit_storage.http.batch import Sent
 from mediagit_storage.http.brake import Brake
 from mediagit_storage.http.headers import Headers
@@ -50,6 +51,28 @@ def test_it_grows_by_one_a_round_until_it_is_open_again():
     assert set(seen) == set(range(8, 17))
     # Eight answers from eight to nine, and so on: no burst right after.
     assert len(seen) > sum(range(8, 16))
+
+
+def test_answers_to_what_was_sent_before_do_not_let_it_grow():
+    brake = Brake()
+    brake.slow_down(15)
+    for _ in range(15):
+        brake.taken()
+    assert most(brake) == 8
+    for _ in range(8):
+        brake.taken()
+    assert most(brake) == 9
+
+
+def test_what_ends_without_an_answer_is_counted_among_those_that_were_sent_before():
+    brake = Brake()
+    brake.slow_down(3)
+    for _ in range(3):
+        brake.passed()
+    brake.passed()
+    assert most(brake) == 2
+    brake.slow_down(1)
+    assert most(brake) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,3 +140,33 @@ def test_a_crowded_server_is_given_fewer_at_once():
     # With sixteen at once three of four would be, again and again.
     assert server.refused < 500
     assert sum(server.most[100:400]) / 300 < 8
+
+
+def test_lost_answers_of_a_batch_do_not_make_it_deaf():
+    """Eight travel: one is told to slow down, seven are lost, and the next word of the server counts again."""
+    together = []
+
+    def pulled(requests):
+        taken = []
+        while (request := next(requests)) is not None:
+            taken.append(request)
+        together.append(len(taken))
+        return taken
+
+    def told(request, status):
+        return Sent(request, Response(request, status, Headers([]), []), None)
+
+    def send_all(requests):
+        first = [next(requests) for _ in range(8)]
+        yield told(first[0], 503)
+        for each in first[1:]:
+            yield Sent(each, None, ConnectionLostError("lost"))
+        second = pulled(requests)
+        yield told(second[0], 503)
+        for each in second[1:]:
+            yield told(each, 200)
+        pulled(requests)
+
+    jobs = (Job(lambda attempt, n=n: Request("GET", f"https://h/{n}")) for n in range(100))
+    list(run_all(jobs, send_all, Rules(RetryPolicy(base=600.0, cap=600.0))))
+    assert together == [4, 2]

@@ -434,6 +434,37 @@ def test_a_source_that_is_written_to_meanwhile_is_copied_with_its_own_digest(tar
         assert store.get("k").startswith(b"written")
 
 
+@pytest.mark.parametrize("target", ["k", "l"])
+def test_where_nothing_tells_contents_apart_new_attributes_are_refused(target):
+    class Untold(Racing):
+        """Tells no ETags."""
+
+        def stat(self, key, version=None):
+            return replace(super().stat(key, version), etag=None)
+
+    inner = Untold()
+    with Storage(ChecksumLayer(inner)) as store:
+        store.put("k", DATA)
+        inner.left = 1
+        with pytest.raises(UnsupportedError, match="tells neither ETags nor versions"):
+            store.copy("k", target, attributes=Attributes(content_type="x/y"))
+        assert store.get("k") == DATA
+        store.copy("k", "m")
+        assert store.get("m").startswith(b"written")
+
+
+def test_a_version_needs_no_etag_to_get_new_attributes():
+    class Untold(MemoryBackend):
+        def stat(self, key, version=None):
+            return replace(super().stat(key, version), etag=None)
+
+    with Storage(ChecksumLayer(Untold("v", versioning=True))) as store:
+        first = store.put("k", DATA)
+        store.put("k", b"newer")
+        store.copy("k", "l", version=first.version, attributes=Attributes(content_type="x/y"))
+        assert store.get("l") == DATA
+
+
 def test_versions_have_each_their_own(tmp_path):
     with Storage(ChecksumLayer(MemoryBackend(versioning=True))) as store:
         old = store.put("k", b"old")

@@ -32,6 +32,7 @@ from mediagit_storage.layers.observe import (
     TraceHook,
     acting_as,
 )
+from mediagit_storage.layers.observe.metrics import _lock
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.storage import Storage
@@ -235,6 +236,18 @@ def test_the_audit_log_survives_rotation(tmp_path):
     assert [each["key"] for each in lines(path)] == ["2"]
 
 
+def test_the_audit_log_stays_where_it_was_when_the_process_goes_elsewhere(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = Storage(ObserveLayer(memory(), [AuditHook("audit.log")]))
+    store.put("1", b"")
+    monkeypatch.chdir(elsewhere)
+    store.put("2", b"")
+    assert [each["key"] for each in lines(tmp_path / "audit.log")] == ["1", "2"]
+    assert [*elsewhere.iterdir()] == []
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_lines_of_threads_and_processes_do_not_mix(tmp_path):
     path = tmp_path / "audit.log"
@@ -372,6 +385,15 @@ def test_no_key_becomes_a_label():
     for number in range(5):
         Storage(ObserveLayer(memory(), [MetricsHook(registry)])).put(f"unique-key-{number}", b"")
     assert b"unique-key" not in generate_latest(registry)
+
+
+def test_a_lock_that_was_held_during_a_fork_holds_up_no_child(monkeypatch):
+    held = _lock.mine()
+    with held, monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        registry = CollectorRegistry()
+        Storage(ObserveLayer(memory(), [MetricsHook(registry)])).put("k", b"")
+    assert b'operation="put"' in generate_latest(registry)
 
 
 def test_threads_lose_no_count():

@@ -28,6 +28,7 @@ class Options:
 
     plaintext_on_disk: bool = False
     folder: str | None = "/cache"
+    digest_in_clear: bool = False
 
 
 def named(name: str, *rules: object) -> type[Layer]:
@@ -49,11 +50,10 @@ def stack(text: str, config: object = None) -> list[Placed]:
 
 LEGAL = [
     "compress > encrypt",
-    "checksum > compress > encrypt",
     "compress > encrypt > checksum",
     "compress > checksum",
     "encrypt > checksum",
-    "checksum > encrypt",
+    "compress > encrypt > checksum > cache > throttle",
     "observe > throttle > mirror",
     "checksum > prefix",
     "compress > encrypt > cache",
@@ -72,6 +72,10 @@ ILLEGAL = {
     "cache > compress > encrypt": "unless cache says plaintext_on_disk",
     "retry > encrypt": "encrypt goes outside of retry",
     "retry > throttle > compress": "compress goes outside of retry",
+    "checksum > encrypt": "unless checksum says digest_in_clear",
+    "checksum > compress > encrypt": "encrypt goes outside of checksum",
+    "cache > checksum": "checksum goes outside of cache",
+    "throttle > checksum": "checksum goes outside of throttle",
     "retry > checksum": "checksum goes outside of retry",
     "retry > retry": "retry goes into a stack once",
     "compress > compress": "compress goes into a stack once",
@@ -91,6 +95,10 @@ def test_orders_that_are_not_say_which_one_is(order):
     assert order in caught.value.message
     assert ILLEGAL[order] in caught.value.message
     assert "because" in caught.value.message
+
+
+def test_a_digest_outside_of_encrypt_is_allowed_by_its_own_option():
+    check_order(stack("checksum > compress > encrypt", Options(digest_in_clear=True)))
 
 
 def test_a_cache_outside_of_encrypt_is_allowed_by_its_own_option_or_without_a_disk():
@@ -115,10 +123,12 @@ def test_the_usual_order_of_all_layers_breaks_only_what_an_option_lifts():
 def test_a_stack_built_by_hand_is_checked(order):
     names = order.split(" > ")
     inner: Layer | MemoryBackend = MemoryBackend("x")
+    # What two rules forbid is built as far as the first of them would let it.
+    options = Options(digest_in_clear="between" in ILLEGAL[order])
     for name in names[:0:-1]:
-        inner = named(name)(inner)
+        inner = named(name)(inner, options)
     with pytest.raises(ConfigError, match="cannot be stacked so"):
-        named(names[0])(inner)
+        named(names[0])(inner, options)
 
 
 def test_with_layer_is_checked():

@@ -18,6 +18,7 @@ from mediagit_storage.backend import (
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
     AlreadyExistsError,
+    BucketNotFoundError,
     CancelledError,
     CapacityError,
     ConfigError,
@@ -359,6 +360,87 @@ def test_an_update_whose_answer_got_lost_is_known_again(inner, clock):
     assert info.etag == inner.stat("a").etag
     with pytest.raises(PreconditionError):
         over(breaking, clock).put("a", BytesSource(b"again"), options)
+
+
+class Lost(Breaking):
+    """The answer to the first put gets lost; ``then`` is done at once, and ``late`` before the next look."""
+
+    def __init__(self, inner, then=lambda: None, late=lambda: None):
+        super().__init__(inner)
+        self.after["put"] = [lost()]
+        self.then, self.late = then, late
+
+    def put(self, key, source, options):
+        try:
+            return super().put(key, source, options)
+        except ConnectionLostError:
+            self.then()
+            raise
+
+    def stat(self, key, version=None):
+        self.late()
+        return super().stat(key, version)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("meanwhile", ["built on", "deleted"])
+def test_an_update_that_somebody_built_on_is_not_told_to_be_refused(inner, clock, meanwhile, native):
+    def act():
+        if meanwhile == "deleted":
+            inner.delete("a", DeleteOptions())
+        else:
+            inner.put("a", BytesSource(inner.read("a", ReadOptions()).data + b", and more"), PutOptions())
+
+    layer = over(Lost(inner, act), clock)
+    options = PutOptions(if_match=inner.stat("a").etag)
+    if native:
+        [done] = layer.batch(iter([PutOperation("a", BytesSource(b"mine"), options)]), BatchLimits())
+        error = done.error
+    else:
+        with pytest.raises(StorageError) as caught:
+            layer.put("a", BytesSource(b"mine"), options)
+        error = caught.value
+    assert type(error) is UnavailableError
+    assert "the outcome is unknown: an answer got lost (it broke" in error.message
+    if meanwhile == "built on":
+        assert inner.read("a", ReadOptions()).data == b"mine, and more"
+
+
+def test_a_create_that_is_gone_when_it_is_looked_for_is_not_told_to_be_refused(inner, clock):
+    breaking = Lost(inner, late=lambda: inner.delete("b", DeleteOptions()))
+    with pytest.raises(UnavailableError, match=r"the outcome is unknown.*the object is gone now"):
+        over(breaking, clock).put("b", BytesSource(b"mine"), create_only())
+
+
+def test_a_create_that_somebody_built_on_met_an_object(inner, clock):
+    breaking = Lost(inner, lambda: inner.put("b", BytesSource(b"theirs"), PutOptions()))
+    with pytest.raises(AlreadyExistsError):
+        over(breaking, clock).put("b", BytesSource(b"mine"), create_only())
+
+
+def test_a_bucket_that_is_gone_is_told_as_such(inner, clock):
+    breaking = Breaking(inner, put=[lost(), BucketNotFoundError("no bucket")])
+    with pytest.raises(BucketNotFoundError):
+        over(breaking, clock).put("b", BytesSource(b"mine"), create_only())
+
+
+def test_what_was_lost_is_told_and_not_what_came_later(inner, clock):
+    class Gone(Lost):
+        def put(self, key, source, options):
+            if self.calls["put"] == 1:
+                self.before["put"] = [ThrottledError("slow down")]
+            return super().put(key, source, options)
+
+    layer = over(Gone(inner, lambda: inner.delete("a", DeleteOptions())), clock, attempts=5)
+    with pytest.raises(UnavailableError, match=r"an answer got lost \(it broke\)"):
+        layer.put("a", BytesSource(b"mine"), PutOptions(if_match=inner.stat("a").etag))
+
+
+def test_what_storages_put_tells_has_no_mark(inner, clock):
+    store = Storage(over(Lost(inner), clock))
+    assert store.put("b", b"mine", attributes=Attributes(metadata={"x": "y"}), if_absent=True).attributes.metadata == {
+        "x": "y"
+    }
 
 
 def test_a_create_from_a_source_that_is_read_once_is_looked_up(inner, clock):

@@ -61,11 +61,10 @@ FULL = [
     stack
     for stack in (
         ("cache", "compress", "encrypt"),
-        ("checksum", "compress", "encrypt", "retry"),
-        ("compress", "encrypt", "checksum"),
+        ("compress", "encrypt", "checksum", "retry"),
         ("observe", "throttle", "prefix"),
         ("checksum", "prefix"),
-        ("observe", "prefix", "cache", "checksum", "compress", "encrypt", "throttle", "retry"),
+        ("observe", "prefix", "compress", "encrypt", "checksum", "cache", "throttle", "retry"),
     )
     if set(stack) <= set(NAMES)
 ]

@@ -282,6 +282,50 @@ def test_many_through_a_storage(inner, clock, native):
 # ---- threads, scopes
 
 
+@pytest.mark.parametrize("lifted", [False, True])
+def test_without_a_limit_pieces_are_large(clock, lifted):
+    gate = Gate(1000.0 if lifted else None, 1.0, clock, clock.wait)
+    assert gate.piece == (4096 if lifted else 1024 * 1024)
+    gate.change(None, 1.0)
+    assert gate.piece == 1024 * 1024
+
+
+def test_an_interrupt_between_two_steps_leaves_no_place_behind(clock, monkeypatch):
+    gate = Gate(1.0, 1.0, clock, clock.wait)
+    gate.pass_through(1)
+
+    class Interrupting(Scope):
+        def on_cancel(self, call):
+            raise KeyboardInterrupt
+
+        def check(self):
+            raise KeyboardInterrupt
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for now in (Interrupting, interrupt):
+        monkeypatch.setattr("mediagit_storage.layers.throttle.gate.current_scope", now)
+        with pytest.raises(KeyboardInterrupt):
+            gate.pass_through(1)
+    monkeypatch.undo()
+    clock.now += 1
+    assert gate.try_pass(1)
+
+
+def test_threads_of_a_forked_child_share_one_new_line(clock, monkeypatch):
+    gate = Gate(1.0, 1.0, clock, clock.wait)
+    gate.pass_through(1)
+    held = gate._lines.mine()
+    held.queue.append(threading.Event())
+    held.lock.acquire()
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    clock.now += 1
+    assert gate.try_pass(1), "who held the lock or waited stayed in the parent"
+    assert gate._lines.mine() is not held
+    assert gate._lines.mine() is gate._lines.mine()
+
+
 class Turnstile:
     """Waiting that ends when the test says so; the clock stands still meanwhile."""
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from mediagit_storage.errors import StorageError
+from mediagit_storage.errors import StorageError, UnavailableError
 from mediagit_storage.source import FileSource
 from mediagit_storage.testing.s3_answers import lines, ok, refused
-from mediagit_storage.testing.scripted_server import Receive, Repeat
+from mediagit_storage.testing.scripted_server import Receive, Repeat, Send
 from mediagit_storage.types import PutOptions
 
 MIB = 1024 * 1024
@@ -40,9 +40,11 @@ class Memory:
 class Uploads:
     """A server of one upload. ``fail`` is the number of the part that it refuses from then on."""
 
-    def __init__(self, fail: int | None = None, gone: bool = False):
+    def __init__(self, fail: int | None = None, gone: bool = False, there: Send | None = None):
         self.parts: dict[int, bytes] = {}
         self.fail, self.gone = fail, gone
+        #: The answer to who looks at the object.
+        self.there = refused(404, "") if there is None else there
         self.taken: list[int] = []
 
     def play(self, conversation):
@@ -56,6 +58,8 @@ class Uploads:
             ok(200, b"<InitiateMultipartUploadResult><UploadId>U1</UploadId></InitiateMultipartUploadResult>").play(
                 conversation
             )
+        elif line.startswith("HEAD"):
+            self.there.play(conversation)
         elif line.startswith("GET") and self.gone:
             refused(404, "NoSuchUpload").play(conversation)
         elif line.startswith("GET"):
@@ -114,6 +118,62 @@ def test_an_upload_that_is_gone_is_begun_anew(play, data, tmp_path):
     store, _ = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
     assert put(store, path, memory).size == len(data)
     assert sorted(server.taken) == [1, 2, 3, 4, 5]
+
+
+def found(token, size):
+    """An object, to a HEAD."""
+    return ok(200, b"", ("x-amz-meta-mgs-token", token), ("Content-Length", str(size)), etag='"done"')
+
+
+LEFT = {"upload": "U0", "token": "t", "part_size": 5 * MIB, "algorithm": "md5"}
+
+
+@pytest.mark.parametrize("condition", [{"if_absent": True}, {"if_match": "old"}, {}])
+def test_an_upload_that_was_completed_before_the_kill_is_done(play, data, tmp_path, condition):
+    path, server, memory = tmp_path / "file", Uploads(gone=True, there=found("t", len(data))), Memory(dict(LEFT))
+    path.write_bytes(data)
+    store, scripted = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
+    with path.open("rb") as file:
+        source = Watched(file)
+        info = store.backend.put("k", source, PutOptions(resume=memory, **condition))
+    assert (info.etag, info.size) == ("done", len(data))
+    assert server.taken == []
+    assert [each.partition(" ")[0] for each in lines(scripted)] == ["GET", "HEAD"]
+    assert memory.state is None
+    assert source.told == [None, len(data)]
+
+
+class Watched(FileSource):
+    """Notes what it is asked and told at the end: None for "finished?", a number for bytes that are done."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.told = []
+
+    def finished(self):
+        self.told.append(None)
+        super().finished()
+
+    def advance(self, count):
+        self.told.append(count)
+
+
+@pytest.mark.parametrize("there", [found("another", 23 * MIB + 3), found("t", 5), refused(403, "")])
+def test_another_object_under_the_key_is_not_taken_for_the_upload(play, data, tmp_path, there):
+    path, server, memory = tmp_path / "file", Uploads(gone=True, there=there), Memory(dict(LEFT))
+    path.write_bytes(data)
+    store, _ = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
+    assert put(store, path, memory).size == len(data)
+    assert sorted(server.taken) == [1, 2, 3, 4, 5]
+
+
+def test_who_cannot_look_now_comes_back_later(play, data, tmp_path):
+    path, server, memory = tmp_path / "file", Uploads(gone=True, there=refused(503, "")), Memory(dict(LEFT))
+    path.write_bytes(data)
+    store, _ = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
+    with pytest.raises(UnavailableError):
+        put(store, path, memory)
+    assert memory.state == LEFT
 
 
 def test_the_upload_of_an_earlier_file_is_aborted(play, data, tmp_path):

@@ -39,10 +39,16 @@ class Brake:
         self._allowed = max(1.0, min(self._allowed, travelling + 1) / 2)
         self._deaf = travelling
 
-    def taken(self) -> None:
-        """The server took one well."""
+    def passed(self) -> None:
+        """One ended without a word of the server."""
         if self._deaf:
             self._deaf -= 1
+
+    def taken(self) -> None:
+        """The server took one well. What was sent before it asked to slow down says nothing about how many may travel."""
+        if self._deaf:
+            self._deaf -= 1
+            return
         self._allowed += 1 / self._allowed
         if self._allowed >= self._most:
             self._allowed = math.inf

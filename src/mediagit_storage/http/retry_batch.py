@@ -124,6 +124,7 @@ class _Feed:
     ) -> Retry | Retried | Exception:
         """What to do after an attempt that may have failed; fewer travel while the server is short of room."""
         if response is None:
+            self._brake.passed()
             return course.after_error(error or AssertionError("neither answer nor error"), request)
         if asks_to_slow_down(response.status, course.job.code_of(response) if response.status >= 400 else None):
             self._brake.slow_down(len(self._travelling))

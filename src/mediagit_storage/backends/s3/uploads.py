@@ -74,6 +74,10 @@ class Uploads:
         region, plan = file
         state = options.resume
         resumed = None if state is None else self._resumed(key, plan, state)
+        if isinstance(resumed, ObjectInfo):
+            source.finished()
+            source.advance(plan.size)
+            return resumed
         done: list[tuple[CompletedPart, int]] = []
         missing: list[Part] = []
         if resumed is not None:
@@ -130,8 +134,11 @@ class Uploads:
 
     # ---- after a crash
 
-    def _resumed(self, key: str, plan: PartPlan, state: ResumeState) -> _Resumed | None:
-        """The upload that an earlier run left, with the parts that the server holds of it; None to begin anew."""
+    def _resumed(self, key: str, plan: PartPlan, state: ResumeState) -> _Resumed | ObjectInfo | None:
+        """The upload that an earlier run left, with the parts that the server holds of it; None to begin anew.
+
+        Where that run was stopped after it had completed the upload, the object.
+        """
         left = state.abandoned()
         if left is not None:
             if isinstance(left.get("upload"), str):
@@ -150,13 +157,25 @@ class Uploads:
             stored = [*self._stored_parts(key, upload)]
         except UnavailableError:
             raise
-        except StorageError:
+        except StorageError as error:
             # Completed, aborted or swept meanwhile.
+            done = self._completed(key, token, plan.size) if isinstance(error, NotFoundError) else None
             state.clear()
-            return None
+            return done
         same = PartPlan(plan.size, part_size)
         held, _ = missing_parts(same, stored)
         return _Resumed(upload, token, same, {each.number: each for each in held})
+
+    def _completed(self, key: str, token: str, size: int) -> ObjectInfo | None:
+        """The object that an earlier run's upload became, if it is still there and whole."""
+        try:
+            found = self._written.ours(key, token)
+        except UnavailableError:
+            raise
+        except StorageError:
+            # Who may write but not look sends everything again.
+            return None
+        return found if found is not None and found.size == size else None
 
     def _stored_parts(self, key: str, upload: str) -> Iterator[StoredPart]:
         return (StoredPart(part.number, part.size, f'"{part.etag}"') for part in self._parts(key, upload))

@@ -17,7 +17,7 @@ from mediagit_storage.backend import (
     StorageBackend,
 )
 from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.errors import ChecksumError, ConfigError, PreconditionError, StorageError
+from mediagit_storage.errors import ChecksumError, ConfigError, PreconditionError, StorageError, UnsupportedError
 from mediagit_storage.hashing import hash_data, new_hasher, verify_kept
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.layers.checksum.batching import MappedBatch, Running
@@ -50,11 +50,14 @@ class ChecksumConfig:
     ``spool_bytes``: how long a stream that can be read only once may be, on a storage that takes no metadata after the
     bytes; it goes through a temporary file of this machine that only this user can open. 0 allows none.
     ``spool_folder``: where that file lies, if not where the system keeps temporary ones.
+    ``digest_in_clear``: allow this layer outside of `encrypt`, where whoever holds the storage sees the digests of the
+    plain text: they show which objects are equal, and confirm a guess.
     """
 
     missing: Literal["pass", "refuse"] = "pass"
     spool_bytes: int = 0
     spool_folder: str | None = None
+    digest_in_clear: bool = False
 
     def __post_init__(self) -> None:
         if self.missing not in {"pass", "refuse"}:
@@ -110,7 +113,10 @@ class ChecksumLayer(Layer):
             prepared.close()
 
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
-        """The digest is copied, too. With other attributes: one more request, and again when the source was changed."""
+        """The digest is copied, too. With other attributes: one more request, and again when the source was changed.
+
+        Raises `UnsupportedError` for other attributes where the storage tells neither an ETag nor a version.
+        """
         if options.attributes is None:
             return _described(self.inner.copy(source, target, options))
         for _ in range(_ATTEMPTS - 1):
@@ -125,6 +131,12 @@ class ChecksumLayer(Layer):
         found = self.inner.stat(source, options.version)
         attributes = with_checksum(options.attributes, kept_checksum(found.attributes))
         pinned = found.etag if options.if_match is None else options.if_match
+        if pinned is None and options.version is None:
+            # Whatever is there when the copy begins would get the digest of what was there now.
+            raise UnsupportedError(
+                f"{self.description} tells neither ETags nor versions, so new attributes could take along the checksum of"
+                " other content; write the object again instead"
+            )
         return _described(self.inner.copy(source, target, replace(options, attributes=attributes, if_match=pinned)))
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:

@@ -24,15 +24,18 @@ class AuditHook(Hook):
 
     A line is one JSON object in ASCII, written by one ``write`` to a file that was opened with ``O_APPEND``: those of
     several threads and processes do not mix (on local file systems; NFS does not promise it). The file is opened for
-    each line, so a rotated one goes on in its place. It is made with mode 0600. ``sync`` puts each line on the disk
-    before the operation returns. What was killed before its end has no line.
+    each line, so a rotated one goes on in its place; a relative ``path`` is meant from where the process is now. It is
+    made with mode 0600. ``sync`` puts each line on the disk before the operation returns. What was killed before its
+    end has no line.
 
     Raises `ConfigError` where the file cannot be written when this is made. A line that cannot be written later is told
     of like any failure of a hook, and the operation stands. A full disk may cut one: the next begins below what is there.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, reads: bool = False, sync: bool = False) -> None:
-        self._path = Path(os.path.expanduser(path))  # noqa: PTH111  # Path fails where there is no such user
+        # Absolute now, for it is opened again and again, and the process may go to another folder.
+        # Not Path's expanduser, which fails where there is no such user.
+        self._path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
         self._reads = reads
         self._sync = sync
         #: Whether the last line was cut, so that the next one has to begin below it.

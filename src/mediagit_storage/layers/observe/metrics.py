@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.events import Event
+from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.layers.observe.hooks import Hook, Outcome, Record, Watch
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ class _Families:
         """The metrics of one operation on one storage: kept, since finding them takes longer than counting."""
         series = self._series.get((store, operation))
         if series is None:
-            with _lock:
+            with _lock.mine():
                 series = self._series.setdefault((store, operation), _Series(self, store, operation))
         return series
 
 
 _families: Final[weakref.WeakKeyDictionary[CollectorRegistry, _Families]] = weakref.WeakKeyDictionary()
-_lock: Final = threading.Lock()
+_lock: Final = ForkSafeLock()
 
 
 class MetricsHook(Hook):
@@ -97,7 +97,7 @@ class MetricsHook(Hook):
         except ImportError:
             raise ConfigError("metrics need the extra 'metrics': pip install 'mediagit-storage[metrics]'") from None
         chosen = REGISTRY if registry is None else registry
-        with _lock:
+        with _lock.mine():
             found = _families.get(chosen)
             if found is None:
                 found = _families[chosen] = _Families(chosen)

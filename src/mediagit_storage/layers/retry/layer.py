@@ -45,8 +45,9 @@ class RetryLayer(Layer):
       after its last entry. Where nothing tells versions apart, what has begun to come is not gone on with.
     - A put without condition, if nothing of its source was read, or it can be read again. It may then overwrite a writer that came between.
     - A put on a condition, where the storage keeps metadata: the hidden entry ``mgs-retry`` of the object tells our own
-      success from another writer's. Elsewhere, and for copies on a condition, renames and deletes that want proof,
-      an unknown outcome is raised as it is, and only what was certainly not done is done again.
+      success. A refusal that may come from what others made of it is raised as an unknown outcome. Elsewhere, and for
+      copies on a condition, renames and deletes that want proof, an unknown outcome is raised as it is, and only what
+      was certainly not done is done again.
     - Each operation of a batch by itself.
 
     The last error is raised, with the attempts and the time in its message; each new attempt is an event ``retry``.
