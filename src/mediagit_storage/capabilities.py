@@ -23,6 +23,8 @@ class Capabilities:
     ``if_match``          writes on condition of the current ETag, atomic
     ``delete_if_match``   deletes on condition of the current ETag
     ``read_conditions``   ``if_match`` and ``if_none_match`` on reads
+    ``exact_etags``       two bodies of a key never have the same ETag, and a put tells that of its own; on unless a
+                          storage takes it away: ETags made of a time and a size can repeat
     ``copy_if_absent``    create-only copies
     ``versions``          several versions of a key: list, read, delete one
     ``retention``         retention dates and legal holds
@@ -47,6 +49,7 @@ class Capabilities:
     if_match: bool = False
     delete_if_match: bool = False
     read_conditions: bool = False
+    exact_etags: bool = True
     copy_if_absent: bool = False
     versions: bool = False
     retention: bool = False

@@ -115,6 +115,8 @@ def capabilities_of(service: Service, *, dead_properties: bool) -> Capabilities:
         if_absent=service.create_only,
         if_match=service.conditional_writes,
         read_conditions=True,
+        # Made of time and size, by many servers of whole seconds; after a put the ETag is what a look shows.
+        exact_etags=False,
         copy_if_absent=service.create_only,
         attributes=_KEPT if dead_properties else frozenset(),
         presign=_NO_LINKS,

@@ -15,12 +15,15 @@ from mediagit_storage.backend import (
     Operation,
     PutOperation,
     ReadOperation,
+    StatOperation,
     StorageBackend,
 )
 from mediagit_storage.errors import NotFoundError, NotModifiedError
 from mediagit_storage.layers.base import closing_with
+from mediagit_storage.layers.cache.entries import Moment
 from mediagit_storage.layers.cache.reading import Known, Reads, unproven
-from mediagit_storage.layers.cache.shelf import Shelf
+from mediagit_storage.layers.cache.shelf import Shelf, outcome_unknown
+from mediagit_storage.types import ObjectInfo
 
 __all__ = ["Batches"]
 
@@ -31,7 +34,7 @@ class _Passed(NamedTuple):
     asked: Operation
     operation: Operation
     known: Known | None
-    began: int
+    began: Moment
 
 
 class Batches:
@@ -47,7 +50,12 @@ class Batches:
         feed = _Feed(self, operations, limits)
         while not feed.exhausted:
             inner = self._inner.batch(feed.operations(), limits)
-            yield from closing_with(inner, self._completed(inner, feed))
+            try:
+                yield from closing_with(inner, self._completed(inner, feed))
+            finally:
+                # What was handed on and never completed may have been done all the same, until the storage was stopped.
+                for passed in feed.take_running():
+                    self._forget(passed.operation, doubtful=True)
             yield from feed.answers()
 
     def prepared(self, operation: Operation) -> Completion | _Passed:
@@ -74,18 +82,15 @@ class Batches:
         return all(self._shelf.has_chunk(known.head, index) for index in known.indexes)
 
     def _completed(self, inner: Iterator[Completion], feed: _Feed) -> Iterator[Completion]:
-        try:
-            for asked, value, error in inner:
-                yield self._completion(feed.passed(asked), value, error)
-                yield from feed.answers()
-        finally:
-            # What was handed on and never completed may have been done all the same.
-            for passed in feed.take_running():
-                self._forget(passed.operation)
+        for asked, value, error in inner:
+            yield self._completion(feed.passed(asked), value, error)
+            yield from feed.answers()
 
     def _completion(self, passed: _Passed, value: object, error: Exception | None) -> Completion:
         operation, known = passed.operation, passed.known
-        self._forget(operation)
+        self._forget(operation, doubtful=error is not None and outcome_unknown(error))
+        if isinstance(operation, StatOperation) and operation.version is None:
+            self._heed(operation.key, passed.began, value, error)
         if not isinstance(operation, ReadOperation):
             return Completion(operation, value, error)  # type: ignore[arg-type]  # handed on as it came
         if known is not None:
@@ -100,7 +105,14 @@ class Batches:
             self._reads.learn(operation.key, operation.options, value, passed.began)
         return Completion(operation, value, error)
 
-    def _unchanged(self, operation: ReadOperation, known: Known, began: int) -> Completion:
+    def _heed(self, key: str, began: Moment, value: object, error: Exception | None) -> None:
+        """What `CacheLayer.stat` does with an answer."""
+        if isinstance(error, NotFoundError):
+            self._reads.missing(key, began, error)
+        elif isinstance(value, ObjectInfo) and self._shelf.believing:
+            self._reads.heed(key, value, began)
+
+    def _unchanged(self, operation: ReadOperation, known: Known, began: Moment) -> Completion:
         self._reads.proven(known, began)
         content = self._reads.kept(known, unproven(known.head.info))
         if content is not None:
@@ -111,11 +123,11 @@ class Batches:
         except Exception as error:  # noqa: BLE001  # every failure belongs to its item
             return Completion(operation, None, error)
 
-    def _forget(self, operation: Operation) -> None:
+    def _forget(self, operation: Operation, *, doubtful: bool) -> None:
         if isinstance(operation, PutOperation):
-            self._shelf.wrote(operation.key)
+            self._shelf.wrote(operation.key, doubtful=doubtful)
         elif isinstance(operation, DeleteOperation):
-            self._shelf.wrote(operation.key, operation.options.version)
+            self._shelf.wrote(operation.key, operation.options.version, doubtful=doubtful)
 
 
 class _Feed:
@@ -131,9 +143,12 @@ class _Feed:
         self.exhausted = False
 
     def operations(self) -> Iterator[Operation | None]:
-        """What the storage is to do. Ends early when enough answers wait to be given."""
+        """What the storage is to do. Ends early when enough answers wait to be given, or nothing else can come."""
         for operation in self._operations:
             if operation is None:
+                if self._answers and not self._running:
+                    # Nothing is under way below that could complete, and the caller may be waiting for these.
+                    return
                 yield None
                 continue
             prepared = self._batches.prepared(operation)

@@ -21,7 +21,7 @@ from mediagit_storage.errors import (
     StorageError,
     TruncatedError,
 )
-from mediagit_storage.layers.cache.entries import Head, head_of
+from mediagit_storage.layers.cache.entries import Head
 from mediagit_storage.layers.cache.reading import Known, Reads, between, same, unproven
 from mediagit_storage.layers.cache.shelf import Shelf
 from mediagit_storage.layers.cache.spans import chunk_span, widened
@@ -157,10 +157,7 @@ class Streams:
             if options.version is None:
                 self._reads.missing(key, began, error)
             raise
-        head = head_of(body.info, options.version, began)
-        name = key if options.version is None else (key, options.version)
-        if head is not None:
-            self._shelf.keep_head(name, head)
+        head = self._reads.seen(key, options, body.info, began)
         try:
             span = resolve_range(options.range, body.start + body.length if head is None else head.size)
         except BaseException:

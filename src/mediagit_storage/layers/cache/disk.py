@@ -19,7 +19,7 @@ import secrets
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,8 +33,9 @@ __all__ = ["DiskFiles", "DiskTier", "DiskUsage"]
 
 #: How long nothing is written after the disk refused something, in seconds.
 _REST: Final = 10.0
-#: How often, and for how many seconds each, a lock that another process holds is waited for. Then a file is not kept.
-_LOCK_TRIES, _LOCK_PAUSE = 25, 0.004
+#: How often, and for how many seconds each, a lock that another process holds is waited for. Then a file is not kept,
+#: and none is for ``_LOCK_REST`` seconds: one process that stands still must not slow down every read of the others.
+_LOCK_TRIES, _LOCK_PAUSE, _LOCK_REST = 25, 0.004, 1.0
 #: Running out of room frees so much of it at once that looking through the folder is worth it.
 _FILLED_AFTERWARDS: Final = 0.9
 _LEDGER: Final = struct.Struct("<4sQQQQQ")
@@ -78,16 +79,28 @@ class DiskFiles:
 
 
 class DiskTier:
-    """Files by name within ``max_bytes`` and ``max_entries``, whatever number of processes adds some. Thread-safe."""
+    """Files by name within ``max_bytes`` and ``max_entries``, whatever number of processes adds some. Thread-safe.
+
+    No file holds more than ``largest`` bytes of content; a longer one is damaged. A folder that others may write to is not
+    used at all: that is looked at once in each process, before anything in it is.
+    """
 
     def __init__(
-        self, folder: Path, max_bytes: int, max_entries: int, *, clock: Clock, files: DiskFiles | None = None
+        self,
+        folder: Path,
+        max_bytes: int,
+        max_entries: int,
+        *,
+        clock: Clock,
+        files: DiskFiles | None = None,
+        largest: int | None = None,
     ) -> None:
         self.folder = folder
         self._entries = str(folder / "entries")
         self._new = str(folder / "new")
         self._max_bytes = max_bytes
         self._max_entries = max_entries
+        self._largest = max_bytes if largest is None else largest
         self._clock = clock
         self._files = files or DiskFiles()
         self._told = False
@@ -99,14 +112,17 @@ class DiskTier:
         self.reset()
 
     def reset(self) -> None:
-        """A lock that nobody holds: what a forked child begins with."""
+        """A lock that nobody holds, and a folder that nobody has looked at: what a forked child begins with."""
         self._mutex = threading.Lock()
+        self._trusted = False
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, proven to be what was written, and now the last used one; None where it is not there.
 
         A damaged file is removed. No lock, and four or five calls of the operating system.
         """
+        if not self._usable():
+            return None
         path = self._path(name)
         try:
             descriptor = self._files.open(path, os.O_RDONLY)
@@ -133,10 +149,12 @@ class DiskTier:
 
     def has(self, name: str) -> bool:
         """Whether there is such a file; it may be damaged all the same."""
-        return os.access(self._path(name), os.R_OK)
+        return self._usable() and os.access(self._path(name), os.R_OK)
 
     def touch(self, name: str) -> bool:
         """Make a file the last used one; whether it is there."""
+        if not self._usable():
+            return False
         path = self._path(name)
         try:
             os.utime(path)
@@ -146,26 +164,32 @@ class DiskTier:
             return self.has(name)
         return True
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes, *, over: Callable[[bytes], bool] | None = None) -> bool:
         """Keep a file, and remove those that were not used for longest where it needs their room.
 
         It is there as a whole or not at all. One that is larger than all room, or comes while another process holds the
-        lock for long, is not kept.
+        lock for long, is not kept: False. What is there already under this name is left alone where ``over`` of its
+        content is false; nobody else writes in between.
         """
         size = FRAME + len(content)
-        if size > self._max_bytes or not self._max_entries or self._clock.monotonic() < self._resting_until:
-            return
+        if size > self._max_bytes or len(content) > self._largest or not self._max_entries or self._rests():
+            return False
         try:
-            with self._locked() as ledger:
-                if ledger is not None:
+            with self._locked(insist=False) as ledger:
+                if ledger is None:
+                    return False
+                if over is None or self._is_over(name, over):
                     self._add(ledger, self._path(name), framed(name, content), content)
         except OSError as error:
-            self._resting_until = self._clock.monotonic() + _REST
+            self._rest(_REST)
             self._trouble(error)
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         """Have no such file. What it took stays counted until somebody counts anew."""
-        self._unlink(self._path(name))
+        if self._usable():
+            self._unlink(self._path(name))
 
     def usage(self) -> DiskUsage:
         """What is in the folder now, counted, and what happened to it so far. Raises `OSError`."""
@@ -196,13 +220,50 @@ class DiskTier:
 
     # ---- inside
 
+    def _rests(self) -> bool:
+        return self._clock.monotonic() < self._resting_until
+
+    def _rest(self, seconds: float) -> None:
+        self._resting_until = self._clock.monotonic() + seconds
+
+    def _usable(self) -> bool:
+        """Whether there is a folder to look into, of this user alone."""
+        if self._trusted:
+            return True
+        if self._rests() or not os.access(self._entries, os.F_OK):
+            return False
+        try:
+            self._trust()
+        except OSError as error:
+            self._rest(_REST)
+            self._trouble(error)
+        return self._trusted
+
+    def _trust(self) -> None:
+        """Look whether others may write to what is there. `OSError` where they may."""
+        for folder in (str(self.folder), self._entries, self._new):
+            if os.access(folder, os.F_OK):
+                private_folder(Path(folder))
+        self._trusted = True
+
+    def _is_over(self, name: str, over: Callable[[bytes], bool]) -> bool:
+        try:
+            descriptor = self._files.open(self._path(name), os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            content = self._content(descriptor, name)
+        finally:
+            os.close(descriptor)
+        return content is None or over(content)
+
     def _path(self, name: str) -> str:
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
     def _content(self, descriptor: int, name: str) -> bytes | None:
         """What an open file holds; None where it is not whole and right."""
         left = os.fstat(descriptor).st_size - FRAME
-        if left < 0:
+        if not 0 <= left <= self._largest:
             return None
         frame = self._files.read(descriptor, FRAME)
         pieces: list[bytes] = []
@@ -278,10 +339,16 @@ class DiskTier:
                 written += self._files.write(descriptor, view[written:])
 
     @contextmanager
-    def _locked(self) -> Iterator[int | None]:
-        """The ledger, open and locked; None where that took too long. Raises `OSError`."""
+    def _locked(self, *, insist: bool = True) -> Iterator[int | None]:
+        """The ledger, open and locked; None where that took too long. Raises `OSError`.
+
+        Who does not ``insist`` makes all others give up for a while where it took too long.
+        """
         with self._mutex:
-            descriptor = self._open_ledger()
+            # A thread that waited for the mutex need not find out again what the one before it has.
+            descriptor = None if self._rests() and not insist else self._open_ledger()
+            if descriptor is None and not insist and not self._rests():
+                self._rest(_LOCK_REST)
             try:
                 yield descriptor
             finally:
@@ -294,6 +361,9 @@ class DiskTier:
         if not os.access(self._entries, os.F_OK):
             private_folder(self.folder)
             self._make_folder(self._entries)
+            self._trusted = False
+        if not self._trusted:
+            self._trust()
         for _ in range(_LOCK_TRIES):
             descriptor = lock_file(self.folder / "usage")
             if descriptor is not None:

@@ -7,9 +7,10 @@ import json
 import os
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
@@ -21,13 +22,16 @@ from mediagit_storage.layers.cache.config import CacheConfig
 from mediagit_storage.layers.cache.disk import DiskFiles, DiskTier
 from mediagit_storage.layers.cache.entries import head_of
 from mediagit_storage.layers.cache.reading import Reads
-from mediagit_storage.layers.cache.shelf import Shelf, passing_identity
+from mediagit_storage.layers.cache.shelf import Shelf, outcome_unknown, passing_identity
 from mediagit_storage.layers.cache.spans import chunk_count, chunk_span
 from mediagit_storage.layers.cache.stats import CacheStats
 from mediagit_storage.source import Source
 from mediagit_storage.types import WHOLE, CopyOptions, DeleteOptions, ObjectInfo, PutOptions, ReadOptions
 
 __all__ = ["CacheLayer", "disk_folder"]
+
+#: The most that the file of a head may hold, in bytes: a key, an ETag, a version, and what JSON makes of them.
+_LARGEST_HEAD: Final = 64 * 1024
 
 
 class CacheLayer(Layer):
@@ -57,7 +61,8 @@ class CacheLayer(Layer):
         folder = disk_folder(chosen)
         disk = None
         if folder is not None:
-            disk = DiskTier(folder, chosen.disk_bytes, chosen.disk_entries, clock=clock, files=files)
+            largest = max(chosen.chunk_size, _LARGEST_HEAD)
+            disk = DiskTier(folder, chosen.disk_bytes, chosen.disk_entries, clock=clock, files=files, largest=largest)
         self._shelf = Shelf(chosen, "" if disk is None else _identity(inner), disk, clock)
         self._believing = self._shelf.believing
         self._reads = Reads(inner, self._shelf, chosen)
@@ -95,46 +100,35 @@ class CacheLayer(Layer):
                 self._reads.missing(key, began, error)
             raise
         if self._believing and version is None:
-            self._reads.heed(key, info)
+            self._reads.heed(key, info, began)
         return info
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """Forwarded. What was known of the key is forgotten, however it ends; a small body is kept in memory."""
-        try:
+        with self._writing(key):
             info = self.inner.put(key, source, options)
-        finally:
-            self._shelf.wrote(key)
         self._keep_written(source, info)
         return info
 
     def delete(self, key: str, options: DeleteOptions) -> None:
         """Forwarded; what was known of the key is forgotten, however it ends."""
-        try:
+        with self._writing(key, version=options.version):
             self.inner.delete(key, options)
-        finally:
-            self._shelf.wrote(key, options.version)
 
     def copy(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         """Forwarded; what was known of the target is forgotten, however it ends."""
-        try:
+        with self._writing(target):
             return self.inner.copy(source, target, options)
-        finally:
-            self._shelf.wrote(target)
 
     def rename(self, source: str, target: str, *, if_absent: bool = False) -> ObjectInfo:
         """Forwarded; what was known of both keys is forgotten, however it ends."""
-        try:
+        with self._writing(source, target):
             return self.inner.rename(source, target, if_absent=if_absent)
-        finally:
-            self._shelf.wrote(source)
-            self._shelf.wrote(target)
 
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """Forwarded; what was known of the key is forgotten, however it ends."""
-        try:
+        with self._writing(key):
             return self.inner.replace_head(key, head, old_length, if_match=if_match)
-        finally:
-            self._shelf.wrote(key)
 
     def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
         """Reads are answered by what is kept, or asked on condition; writes make the cache forget."""
@@ -164,10 +158,28 @@ class CacheLayer(Layer):
         if version is None and self._shelf.is_absent(key):
             raise NotFoundError("no such object, as the storage said a moment ago")
 
+    @contextmanager
+    def _writing(self, *keys: str, version: str | None = None) -> Iterator[None]:
+        """The block writes to these keys: what was known of them is forgotten when it ends."""
+        doubtful = False
+        try:
+            yield
+        except BaseException as error:
+            doubtful = outcome_unknown(error)
+            raise
+        finally:
+            for key in keys:
+                self._shelf.wrote(key, version, doubtful=doubtful)
+
     def _keep_written(self, source: Source, info: ObjectInfo) -> None:
-        """Hold a body that lay in memory and was stored, if it is not too large for the cache's."""
+        """Hold a body that lay in memory and was stored, if it is not too large for the cache's.
+
+        Only under an ETag that is the put's own: one that a later look told may belong to another writer's object.
+        """
+        if not self._reads.exact:
+            return
         data = source.buffer()
-        head = head_of(info, None, 0)
+        head = head_of(info, None, self._shelf.now(), exact=True)
         if data is None or head is None or len(data) != head.size or head.size > self._chosen.memory_bytes:
             return
         if not self._reads.keeps(head):

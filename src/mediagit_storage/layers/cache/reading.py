@@ -25,7 +25,7 @@ from mediagit_storage.errors import (
     TruncatedError,
 )
 from mediagit_storage.layers.cache.config import CacheConfig
-from mediagit_storage.layers.cache.entries import Head, Name, head_of, token_of
+from mediagit_storage.layers.cache.entries import Head, Moment, Name, head_of
 from mediagit_storage.layers.cache.flights import Flights
 from mediagit_storage.layers.cache.shelf import Shelf
 from mediagit_storage.layers.cache.spans import (
@@ -81,11 +81,19 @@ class Reads:
         """Whether the storage can be asked on condition of an ETag."""
         return self._inner.capabilities.read_conditions
 
+    @property
+    def exact(self) -> bool:
+        """Whether the ETags of the storage tell each body from all others."""
+        return self._inner.capabilities.exact_etags
+
     def known(self, key: str, options: ReadOptions) -> Known | None:
         """What is known of the object that a read asks for; None where that is nothing, or another object."""
         name = key if options.version is None else (key, options.version)
         head = self._shelf.head(name)
         if head is None or (options.if_match is not None and options.if_match != head.info.etag):
+            return None
+        if head.token is None and not self.exact:
+            # Its ETag may have settled meanwhile.
             return None
         try:
             span = resolve_range(options.range, head.size)
@@ -171,19 +179,18 @@ class Reads:
             raise
         return same(info, known.head)
 
-    def proven(self, known: Known, began: int) -> None:
+    def proven(self, known: Known, began: Moment) -> None:
         """The storage said that what is kept is current."""
-        head = known.head
         if self._shelf.believing:
-            self._shelf.keep_head(known.name, Head(head.info, head.size, head.token, began, head.first))
+            self._shelf.keep_head(known.name, known.head.proven(began))
 
-    def heed(self, key: str, info: ObjectInfo) -> None:
+    def heed(self, key: str, info: ObjectInfo, began: Moment) -> None:
         """The storage told what is current: another object than the kept one is believed no more."""
-        head = self._shelf.memory.head(key)
+        head = self._shelf.head(key)
         if head is not None and not same(info, head):
-            self._shelf.drop_head(key)
+            self._shelf.drop_head(key, began)
 
-    def missing(self, key: str, began: int, error: NotFoundError) -> None:
+    def missing(self, key: str, began: Moment, error: NotFoundError) -> None:
         """The storage proved that there is no such object."""
         if not isinstance(error, BucketNotFoundError):
             self._shelf.found_absent(key, began)
@@ -260,14 +267,18 @@ class Reads:
         start = wanted.offset or 0
         return self._config.read_ahead if self._shelf.goes_on(key, start, start + wanted.length) else 0
 
-    def learn(self, key: str, options: ReadOptions, content: Content, began: int) -> None:
+    def learn(self, key: str, options: ReadOptions, content: Content, began: Moment) -> None:
         """Keep what a read of the storage showed, as far as it comes in whole chunks."""
-        head = head_of(content.info, options.version, began)
-        if head is None:
-            return
-        self._shelf.keep_head(key if options.version is None else (key, options.version), head)
-        if self.keeps(head) and self.fits(len(content.data)):
+        head = self.seen(key, options, content.info, began)
+        if head is not None and self.keeps(head) and self.fits(len(content.data)):
             self._keep(head, content)
+
+    def seen(self, key: str, options: ReadOptions, info: ObjectInfo, began: Moment) -> Head | None:
+        """Keep which object a read of the storage showed; None where it did not tell its size."""
+        head = head_of(info, options.version, began, exact=self.exact)
+        if head is not None:
+            self._shelf.keep_head(key if options.version is None else (key, options.version), head)
+        return head
 
     def _keep(self, head: Head, content: Content) -> list[tuple[int, bytes]]:
         """Hold the chunks that ``content`` has as a whole, and give them."""
@@ -289,9 +300,11 @@ class Reads:
 
 def same(info: ObjectInfo, head: Head) -> bool:
     """Whether a request showed the object of a head."""
+    if head.token is None or info.size != head.size:
+        return False
     # A version that was asked for by its name is never another object.
-    version = info.version if head.token is not None and head.token.startswith("v") else None
-    return info.size == head.size and token_of(info, version) == head.token
+    told = info.version if head.token.startswith("v") else info.etag
+    return told is not None and head.token[1:] == told
 
 
 def unproven(info: ObjectInfo) -> ObjectInfo:

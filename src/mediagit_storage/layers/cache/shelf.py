@@ -2,32 +2,41 @@
 
 A head says which object was current at a moment. It is believed later only as `CacheConfig.validate` says, and only if
 that moment came after the last write to its key by this process: a read that began before a write ended proves nothing.
-So the writes of this process need no agreement with its reads, nor with those of others that share the folder.
+So the writes of this process need no agreement with its reads, nor with those of others that share the folder. A write
+whose outcome is unknown may still be done later by the storage: for some time after it nothing is believed of its key.
+
+On disk a head is never replaced by an older one. Where one was, a mark takes its place when it is believed no more, so that
+a slow read of another process cannot put the old object back.
 """
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from mediagit_storage.backend import Content
 from mediagit_storage.clock import Clock
+from mediagit_storage.errors import CancelledError, StorageError, UnavailableError
 from mediagit_storage.layers.cache.config import CacheConfig
 from mediagit_storage.layers.cache.disk import DiskTier
 from mediagit_storage.layers.cache.entries import (
     Head,
+    Moment,
     Name,
     disk_name,
+    gone,
     head_from_json,
     head_to_json,
 )
 from mediagit_storage.layers.cache.memory import MemoryTier
+from mediagit_storage.layers.cache.spans import chunk_span
 from mediagit_storage.layers.cache.stats import CacheStats
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "outcome_unknown"]
 
 #: How many written keys are remembered one by one. Of more, the oldest are remembered together, as of their time.
 _WRITTEN: Final = 65_536
@@ -37,6 +46,28 @@ _REMEMBERED: Final = 4096
 _HELD: Final = 8 * 1024 * 1024
 _SECOND: Final = 1_000_000_000
 _FOREVER: Final = 1 << 62
+#: How long after its end a write of unknown outcome may still be done by the storage, in seconds.
+_DOUBT: Final = 900
+
+
+class _Write(NamedTuple):
+    """The last write to a key: its place among what this process did, and what it says of heads that others proved.
+
+    Those are believed when they were proven after ``time`` (nanoseconds since 1970), and nothing is before ``until`` of the
+    clock that only grows.
+    """
+
+    order: int
+    time: int
+    until: float
+
+
+_NEVER: Final = _Write(0, 0, 0.0)
+
+
+def outcome_unknown(error: BaseException) -> bool:
+    """Whether a write that failed so may have been done, or may even be done later."""
+    return not isinstance(error, StorageError) or isinstance(error, UnavailableError | CancelledError)
 
 
 class Shelf:
@@ -53,8 +84,9 @@ class Shelf:
         self.validations = 0
         self._misses = 0
         self._disk_hits = 0
-        self._written: OrderedDict[str, int] = OrderedDict()
-        self._floor = 0
+        self._moments = itertools.count(1)
+        self._written: OrderedDict[str, _Write] = OrderedDict()
+        self._floor = _NEVER
         self._absent: OrderedDict[str, float] = OrderedDict()
         self._ends: OrderedDict[str, int] = OrderedDict()
         self.reset()
@@ -68,9 +100,9 @@ class Shelf:
 
     # ---- believing
 
-    def now(self) -> int:
+    def now(self) -> Moment:
         """The moment a request begins: what it proves was true then or later."""
-        return self._clock.now_ns()
+        return Moment(next(self._moments), self._clock.now_ns())
 
     @property
     def believing(self) -> bool:
@@ -78,7 +110,7 @@ class Shelf:
         return self._config.validate != "etag"
 
     def believes(self, name: Name, head: Head) -> bool:
-        """Whether ``head`` is taken for the current object without asking. A version never changes."""
+        """Whether ``head`` is taken for the current object without asking. A version that `head` gave never changes."""
         if not isinstance(name, str):
             return True
         if not self.believing or not head.checked:
@@ -101,61 +133,113 @@ class Shelf:
     # ---- heads
 
     def head(self, name: Name) -> Head | None:
-        """What is known of an object, perhaps no more than a hint."""
+        """What is known of an object, perhaps no more than a hint; of a version nothing from before a write to its key."""
         head = self.memory.head(name)
-        if head is not None or self.disk is None:
-            return head
-        content = self.disk.read(self._head_name(name))
-        head = None if content is None else head_from_json(name, content)
-        return None if head is None else self._remember(name, head)
+        if head is None and self.disk is not None:
+            content = self.disk.read(self._head_name(name))
+            head = None if content is None else head_from_json(name, content)
+            head = None if head is None or head.is_gone else self._remember(name, head)
+        if head is None or head.is_gone or (not isinstance(name, str) and not self._is_proven(name, head)):
+            return None
+        return head
 
     def keep_head(self, name: Name, head: Head) -> None:
-        """Know this. Where this process wrote to the key after it was proven, it is only a hint."""
+        """Know this, unless something newer is known. Where the key was written after it was proven, it is a hint."""
         known = self.memory.head(name)
-        head = self._remember(name, head)
-        same = known is not None and known.token == head.token
+        kept = self._remember(name, head)
+        if self.disk is None or kept.order != head.order or not kept.checked:
+            return
+        if head.token is None:
+            self._mark_gone(name, Moment(head.order, head.checked))
+            return
         # Where nothing is believed, a newer proof of the same is not worth a file.
-        if self.disk is not None and head.token is not None and not (same and not self.believing):
-            self.disk.write(self._head_name(name), head_to_json(name, head))
+        if self.believing or known is None or known.token != head.token:
+            self._write_head(name, head)
+            if not self._is_proven(name, head):
+                # A write has ended meanwhile, perhaps before the file was there.
+                write = self._last_write(name)
+                self._mark_gone(name, Moment(write.order, write.time), always=True)
 
-    def drop_head(self, name: Name) -> None:
-        """Know nothing of an object. Its chunks stay until others need their room: a new object has another token."""
-        self.memory.drop_head(name)
-        if self.disk is not None:
-            self.disk.remove(self._head_name(name))
-
-    def wrote(self, key: str, version: str | None = None) -> None:
-        """A write to ``key`` has ended, well or not: nothing proven before is believed any more."""
+    def drop_head(self, key: str, moment: Moment) -> None:
+        """A request that began then showed another object, or none. Chunks stay until others need their room."""
         with self._lock:
-            self._written[key] = self._clock.now_ns()
+            known = self.memory.head(key)
+            if known is not None and known.order < moment.order:
+                self.memory.keep_head(key, gone(key, moment))
+        self._mark_gone(key, moment)
+
+    def wrote(self, key: str, version: str | None = None, *, doubtful: bool = False) -> None:
+        """A write to ``key`` has ended, well or not: nothing proven before is believed any more.
+
+        With ``doubtful`` it may be done later: then nothing that is proven in the next 15 minutes is, either.
+        """
+        with self._lock:
+            write = self._ended(doubtful=doubtful)
+            self._written[key] = write = _later(self._written.get(key, _NEVER), write)
             self._written.move_to_end(key)
             if len(self._written) > _WRITTEN:
-                _, self._floor = self._written.popitem(last=False)
+                self._floor = _later(self._floor, self._written.popitem(last=False)[1])
             self._absent.pop(key, None)
             self.memory.drop_head(key)
-        self.drop_head(key)
+        self._mark_gone(key, Moment(write.order, write.time), always=True)
         if version is not None:
-            self.drop_head((key, version))
+            self.memory.drop_head((key, version))
+            if self.disk is not None:
+                self.disk.remove(self._head_name((key, version)))
 
     def keep_written(self, head: Head, chunks: Iterable[bytes]) -> None:
         """Hold in memory what was just stored, as a hint: whether it is the current object is asked once."""
-        self.memory.keep_head(head.info.key, Head(head.info, head.size, head.token, 0, head.first))
+        self._remember(head.info.key, head.hint())
         for index, data in enumerate(chunks):
             self.memory.keep_chunk((head.info.key, head.token or "", index), data)
 
     def _remember(self, name: Name, head: Head) -> Head:
         # One step, so that a write that ends now comes before it or takes it away.
         with self._lock:
-            if isinstance(name, str) and head.checked <= self._written.get(name, self._floor):
-                head = Head(head.info, head.size, head.token, 0, head.first)
+            known = self.memory.head(name)
+            if known is not None and known.order > head.order:
+                return known
+            if not self._is_proven(name, head):
+                head = head.hint()
             self.memory.keep_head(name, head)
         return head
+
+    def _is_proven(self, name: Name, head: Head) -> bool:
+        """Whether a head was proven after the last write to its key, and that one's outcome is not in doubt."""
+        write = self._last_write(name)
+        if not head.order:
+            return head.checked > write.time
+        return head.order > write.order and self._clock.monotonic() >= write.until
+
+    def _last_write(self, name: Name) -> _Write:
+        return self._written.get(name if isinstance(name, str) else name[0], self._floor)
+
+    def _ended(self, *, doubtful: bool) -> _Write:
+        order, time = self.now()
+        if not doubtful:
+            return _Write(order, time, 0.0)
+        return _Write(order, time + _DOUBT * _SECOND, self._clock.monotonic() + _DOUBT)
+
+    def _write_head(self, name: Name, head: Head, *, always: bool = False) -> bool:
+        def is_older(content: bytes) -> bool:
+            known = head_from_json(name, content)
+            return always or known is None or known.checked < head.checked
+
+        return self.disk is not None and self.disk.write(self._head_name(name), head_to_json(name, head), over=is_older)
+
+    def _mark_gone(self, name: Name, moment: Moment, *, always: bool = False) -> None:
+        """Where a head is on disk, put a mark in its place, or have none where that cannot be."""
+        if self.disk is None or not self.disk.has(self._head_name(name)):
+            return
+        key = name if isinstance(name, str) else name[0]
+        if not self._write_head(name, gone(key, moment), always=always):
+            self.disk.remove(self._head_name(name))
 
     # ---- chunks
 
     def chunk(self, head: Head, index: int) -> bytes | None:
         """The bytes of a chunk. What comes from disk is in memory afterwards."""
-        data = self.memory.chunk((head.info.key, head.token or "", index))
+        data = self._from_memory(head, index)
         return self._from_disk(head, index) if data is None else data
 
     def look(self, head: Head, indexes: range) -> tuple[dict[int, bytes], list[int]]:
@@ -168,7 +252,7 @@ class Shelf:
         missing: list[int] = []
         read = 0
         for index in indexes:
-            data = self.memory.chunk((head.info.key, head.token or "", index))
+            data = self._from_memory(head, index)
             if data is None and self.disk is not None:
                 if read >= _HELD and self.disk.touch(self._chunk_name(head, index)):
                     continue
@@ -180,8 +264,18 @@ class Shelf:
                 held[index] = data
         return held, missing
 
+    def _from_memory(self, head: Head, index: int) -> bytes | None:
+        data = self.memory.chunk((head.info.key, head.token or "", index))
+        return data if data is not None and self._fits(head, index, data) else None
+
+    def _fits(self, head: Head, index: int, data: bytes) -> bool:
+        """Whether a chunk is as long as this object's is: an ETag that was given twice is found out at least here."""
+        return len(data) == chunk_span(index, head.size, self.chunk_size).length
+
     def _from_disk(self, head: Head, index: int) -> bytes | None:
         data = None if self.disk is None else self.disk.read(self._chunk_name(head, index))
+        if data is not None and not self._fits(head, index, data):
+            return None
         if data is not None:
             self.memory.keep_chunk((head.info.key, head.token or "", index), data)
             with self._lock:
@@ -216,13 +310,14 @@ class Shelf:
 
     # ---- what was not found, and where ranges ended
 
-    def found_absent(self, key: str, began: int) -> None:
+    def found_absent(self, key: str, began: Moment) -> None:
         """A request that began then proved that there is no such object."""
-        self.drop_head(key)
+        self.drop_head(key, began)
         if not self._config.negative_ttl:
             return
         with self._lock:
-            if began > self._written.get(key, self._floor):
+            write = self._last_write(key)
+            if began.order > write.order and self._clock.monotonic() >= write.until:
                 self._absent[key] = self._clock.monotonic() + self._config.negative_ttl
                 if len(self._absent) > _REMEMBERED:
                     self._absent.popitem(last=False)
@@ -276,6 +371,11 @@ class Shelf:
 
     def _chunk_name(self, head: Head, index: int) -> str:
         return disk_name(self._identity, "chunk", head.info.key, head.token or "", self.chunk_size, index)
+
+
+def _later(one: _Write, other: _Write) -> _Write:
+    """What two writes together say."""
+    return _Write(max(one.order, other.order), max(one.time, other.time), max(one.until, other.until))
 
 
 def passing_identity() -> str:
