@@ -7,18 +7,15 @@ a lock that keeps two such changes apart.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from mediagit_storage.config import Profile, check_profile_name, load_profiles, parse_profiles, profiles_path
 from mediagit_storage.errors import ConfigError
+from mediagit_storage.private_files import locked_beside, replace_private_file
 from mediagit_storage.types import JSON
 
 __all__ = ["add_profile", "remove_profile", "rename_profile"]
@@ -85,15 +82,14 @@ def _change(path: Path | None, edit: _Edit, existing: str | None = None) -> Path
     if existing is not None:
         load_profiles(place).get(existing)
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(place):
+        with locked_beside(place):
             profiles = load_profiles(place)
             if existing is not None:
                 profiles.get(existing)
             text = place.read_text(encoding="utf-8") if place.exists() else ""
             changed, expected = edit(text, dict(profiles.by_name))
             _check_edit(changed, expected, place)
-            _replace(place, changed)
+            replace_private_file(place, changed.encode("utf-8"))
     except OSError as error:
         raise ConfigError(f"the profiles file {place} cannot be changed: {error.strerror}") from None
     return place
@@ -107,36 +103,6 @@ def _check_edit(changed: str, expected: Mapping[str, Profile], place: Path) -> N
         same = False
     if not same:
         raise ConfigError(f"{place} is written in a way that is not changed safely here; please edit it by hand")
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    descriptor = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(place: Path, text: str) -> None:
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(place)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _sections(text: str) -> Iterator[tuple[str | None, str]]:

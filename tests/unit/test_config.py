@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediagit_storage import profile_editing
+from mediagit_storage import private_files
 from mediagit_storage.config import Profile, check_profile_name, load_profiles, parse_profiles, profiles_path
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.profile_editing import add_profile, remove_profile, rename_profile
@@ -298,7 +298,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, file, monkeypatch,
             os.close(descriptor)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(profile_editing.os, call, fail)
+    monkeypatch.setattr(private_files.os, call, fail)
     with pytest.raises(ConfigError, match="cannot be changed: No space left"):
         add_profile(NEW, file)
     assert file.read_text() == FULL

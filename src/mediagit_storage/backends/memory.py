@@ -30,12 +30,12 @@ from mediagit_storage.backend import (
 )
 from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock, utc_from_ns
+from mediagit_storage.conditions import check_conditions
 from mediagit_storage.errors import (
     AlreadyExistsError,
     BucketNotFoundError,
     CancelledError,
     NotFoundError,
-    NotModifiedError,
     PermissionDeniedError,
     PreconditionError,
     UnsupportedError,
@@ -386,10 +386,7 @@ class MemoryBackend(StorageBackend):
     def _open(self, key: str, options: ReadOptions) -> tuple[ObjectInfo, bytes, Span]:
         with self._lock:
             found = self._find(key, options.version)
-        if options.if_match is not None and options.if_match != found.etag:
-            raise PreconditionError("the object is not the one that if_match names")
-        if options.if_none_match is not None and options.if_none_match == found.etag:
-            raise NotModifiedError("the object is still the one that if_none_match names")
+        check_conditions(found.etag, options)
         return _info(key, found, with_attributes=True), found.data, resolve_range(options.range, len(found.data))
 
     def _find(self, key: str, version: str | None) -> _Version:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from mediagit_storage import conditions
 from mediagit_storage.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -16,7 +17,18 @@ from mediagit_storage.errors import (
 from mediagit_storage.http.call import Condition
 from mediagit_storage.http.xml import parse_records
 
-__all__ = ["CURRENT", "OTHER", "TAKEN", "UNKNOWN", "Row", "error_fields", "excerpt", "said", "under"]
+__all__ = [
+    "CURRENT",
+    "OTHER",
+    "TAKEN",
+    "UNKNOWN",
+    "Row",
+    "error_fields",
+    "excerpt",
+    "failed_condition",
+    "said",
+    "under",
+]
 
 #: How much of an error's body is read at all, in bytes.
 _MAX_BODY: Final = 256 * 1024
@@ -33,12 +45,20 @@ class Row(NamedTuple):
 
 
 #: What failed conditions become.
-CURRENT: Final = Row(NotModifiedError, "your copy of the object is current")
-OTHER: Final = Row(PreconditionError, "the object is not the one that the condition names")
+CURRENT: Final = Row(NotModifiedError, conditions.CURRENT)
+OTHER: Final = Row(PreconditionError, conditions.OTHER)
 TAKEN: Final = Row(AlreadyExistsError, "an object is there already")
 _MISSING: Final = Row(PreconditionError, "the object that the condition names is not there")
 #: For what is in no table.
 UNKNOWN: Final = Row(StorageError, "see the provider's documentation")
+
+
+_FAILED: Final[Mapping[int, Condition]] = {304: "none-match", 412: "match"}
+
+
+def failed_condition(status: int) -> Condition | None:
+    """The condition of a read that an answer's status says has failed; None for other statuses."""
+    return _FAILED.get(status)
 
 
 def under(condition: Condition | None, row: Row) -> Row:

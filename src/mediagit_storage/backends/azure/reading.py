@@ -12,10 +12,10 @@ from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.shapes import condition_fields, version_query, version_text
 from mediagit_storage.errors import IntegrityError, NotFoundError, PreconditionError
 from mediagit_storage.http.call import Call, Fields
-from mediagit_storage.http.conditions import failed_condition
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
 from mediagit_storage.http.reading import ANY_SIZE, HttpReader
+from mediagit_storage.http.refusals import failed_condition
 from mediagit_storage.http.response import Response
 from mediagit_storage.ranges import resolve_range
 from mediagit_storage.types import WHOLE, Attributes, ByteRange, Checksum, ObjectInfo, ReadOptions

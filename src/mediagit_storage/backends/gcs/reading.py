@@ -18,6 +18,7 @@ from mediagit_storage.backends.gcs.names import condition_query, generation_of, 
 from mediagit_storage.backends.gcs.resources import ObjectResource, decode_object, to_info
 from mediagit_storage.backends.gcs.shapes import attributes_of, hidden_of
 from mediagit_storage.backends.gcs.translate import read_failure
+from mediagit_storage.conditions import check_conditions
 from mediagit_storage.errors import (
     BucketNotFoundError,
     IntegrityError,
@@ -27,11 +28,11 @@ from mediagit_storage.errors import (
     UnavailableError,
 )
 from mediagit_storage.http.call import Call, Fields, Query
-from mediagit_storage.http.conditions import check_conditions, failed_condition
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
 from mediagit_storage.http.reading import ANY_SIZE, HttpReader
+from mediagit_storage.http.refusals import failed_condition
 from mediagit_storage.http.response import Response
 from mediagit_storage.types import WHOLE, Checksum, ObjectInfo, ReadOptions
 
@@ -120,7 +121,7 @@ class GCSReader(HttpReader):
     def content(self, key: str, options: ReadOptions, call: Call, response: Response) -> Content:
         """The same, if it is what the conditions name."""
         found = super().content(key, options, call, response)
-        check_conditions(found.info, options)
+        check_conditions(found.info.etag, options)
         return found
 
     def read(self, key: str, options: ReadOptions) -> Content:
@@ -143,7 +144,7 @@ class GCSReader(HttpReader):
         else:
             body = super().stream(key, options)
         try:
-            check_conditions(body.info, options)
+            check_conditions(body.info.etag, options)
         except PreconditionError:
             body.close()
             raise
@@ -168,7 +169,7 @@ class GCSReader(HttpReader):
             self.refuse(key, options, call, response)
         self._client.bucket_seen = True
         resource = decode_object(response.body)
-        check_conditions(to_info(resource, key), options)
+        check_conditions(to_info(resource, key).etag, options)
         return resource
 
     def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:

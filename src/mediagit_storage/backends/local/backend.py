@@ -40,13 +40,13 @@ from mediagit_storage.backends.local.tree import Tree
 from mediagit_storage.backends.local.writing import Writer
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock, utc_from_ns
+from mediagit_storage.conditions import check_conditions
 from mediagit_storage.errors import (
     AlreadyExistsError,
     BucketNotFoundError,
     ConfigError,
     InvalidKeyError,
     NotFoundError,
-    NotModifiedError,
     PreconditionError,
     StorageError,
     UnsupportedError,
@@ -325,7 +325,7 @@ class LocalBackend(StorageBackend, BatchMoving, PositionalWriting):
             self._refuse_unsized(descriptor, found)
             info = self._info(key, descriptor, found)
             if options.if_match is not None or options.if_none_match is not None:
-                _check_conditions(info, options)
+                check_conditions(info.etag, options)
             size = found.st_size
             start, length = (0, size) if options.range is WHOLE else resolve_range(options.range, size)
             return Content(info, read_span(self._os, descriptor, start, length), start)
@@ -343,7 +343,7 @@ class LocalBackend(StorageBackend, BatchMoving, PositionalWriting):
         try:
             self._refuse_unsized(descriptor, found)
             info = self._info(key, descriptor, found)
-            _check_conditions(info, options)
+            check_conditions(info.etag, options)
             return LocalBody(self._os, descriptor, info, resolve_range(options.range, found.st_size))
         except StorageError:
             shut(self._os, descriptor)
@@ -596,10 +596,3 @@ def _condition(options: PutOptions) -> Condition:
     if options.if_absent or options.if_match is not None:
         return Condition(options.if_absent, options.if_match)
     return UNCONDITIONAL
-
-
-def _check_conditions(info: ObjectInfo, options: ReadOptions) -> None:
-    if options.if_match is not None and info.etag != options.if_match:
-        raise PreconditionError("if_match does not hold: the object was changed")
-    if options.if_none_match is not None and info.etag == options.if_none_match:
-        raise NotModifiedError("if_none_match names the current object: your copy is still good")

@@ -10,11 +10,11 @@ from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.shapes import condition_fields
 from mediagit_storage.errors import BucketNotFoundError, IntegrityError, NotFoundError
 from mediagit_storage.http.call import Call, Fields
-from mediagit_storage.http.conditions import failed_condition
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value
 from mediagit_storage.http.reading import ANY_SIZE, HttpReader
+from mediagit_storage.http.refusals import failed_condition
 from mediagit_storage.http.response import Response
 from mediagit_storage.types import WHOLE, Attributes, ByteRange, Checksum, ObjectInfo, ReadOptions
 

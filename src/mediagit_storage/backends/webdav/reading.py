@@ -11,11 +11,11 @@ from typing import Final
 from mediagit_storage.backend import Body, Content
 from mediagit_storage.backends.webdav.client import DavClient
 from mediagit_storage.backends.webdav.multistatus import Resource, attributes_of, etag_token
+from mediagit_storage.conditions import check_conditions
 from mediagit_storage.errors import (
     IntegrityError,
 )
 from mediagit_storage.http.call import Call
-from mediagit_storage.http.conditions import check_conditions
 from mediagit_storage.http.encoding import parse_http_date
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.ranges import range_value, whole_size
@@ -71,7 +71,7 @@ class DavReader(HttpReader):
         info = info_of(key, found)
         if info.size is None:
             raise IntegrityError("the server does not say how long the object is")
-        check_conditions(info, options)
+        check_conditions(info.etag, options)
         info.attributes = attributes_of(found.kept) if self._client.dead_properties else Attributes()
         return info
 
@@ -119,7 +119,7 @@ class DavReader(HttpReader):
             found = self._client.look(key)
             if found is None or found.folder:
                 raise self._client.absent()
-        check_conditions(info, options)
+        check_conditions(info.etag, options)
 
 
 def info_of(key: str, found: Resource) -> ObjectInfo:

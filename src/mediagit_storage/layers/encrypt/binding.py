@@ -11,7 +11,7 @@ from typing import Final
 from mediagit_storage.errors import DecryptionError
 from mediagit_storage.layers.encrypt.header import Header, Stanza, b64encode
 
-__all__ = ["binding", "check_binding"]
+__all__ = ["binding", "check_binding", "is_binding"]
 
 _KIND: Final = "mediagit-storage/key-sha256"
 
@@ -22,9 +22,14 @@ def binding(key: str) -> Stanza:
     return Stanza(_KIND, (b64encode(digest),))
 
 
+def is_binding(stanza: Stanza) -> bool:
+    """Whether a stanza ties an object to a key, whichever."""
+    return stanza.kind == _KIND
+
+
 def check_binding(header: Header, key: str) -> None:
     """Raise `DecryptionError` unless a header, whose MAC is right, was written for ``key`` and for no other."""
-    found = [stanza for stanza in header.stanzas if stanza.kind == _KIND]
+    found = [stanza for stanza in header.stanzas if is_binding(stanza)]
     if not found:
         raise DecryptionError(
             "the object is tied to no key, and bind_keys asks for it: read it with bind_keys = false, and put it anew"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from mediagit_storage.layers.encrypt.keyfiles import (
 )
 from mediagit_storage.layers.encrypt.keys import PassphraseRecipient
 from mediagit_storage.layers.encrypt.whole import encrypt
+from mediagit_storage.private_files import create_private_file, locked_beside, replace_private_file
 from mediagit_storage.secrets import Secret
 
 __all__ = ["add_recipients", "identity_text", "write_new_file"]
@@ -38,9 +35,7 @@ def write_new_file(place: Path, content: bytes) -> None:
     A folder that is missing is made for its owner only. What cannot be written whole is not left.
     """
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(place, content)
-        _sync(place.parent)
+        create_private_file(place, content)
     except FileExistsError:
         raise ConfigError(f"{place} exists already, and a key file is never overwritten") from None
     except OSError as error:
@@ -57,15 +52,11 @@ def add_recipients(place: Path, wanted: Sequence[FileRecipient], *, dry: bool = 
     if dry:
         return _missing(place, wanted)[1]
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked_beside(place):
             text, added = _missing(place, wanted)
             if added:
-                _replace(place, text + "".join(f"{recipient}\n" for recipient in added).encode("ascii"))
-        finally:
-            os.close(lock)
+                content = text + "".join(f"{recipient}\n" for recipient in added).encode("ascii")
+                replace_private_file(place, content, mode=place.stat().st_mode & 0o777 if place.exists() else 0o600)
     except OSError as error:
         raise ConfigError(f"the recipients file {place} cannot be changed: {error.strerror}") from None
     return added
@@ -77,38 +68,3 @@ def _missing(place: Path, wanted: Sequence[FileRecipient]) -> tuple[bytes, Seque
     known = set(recipients_in(text, str(place)))
     added = [recipient for recipient in dict.fromkeys(wanted) if recipient not in known]
     return text if not text or text.endswith(b"\n") else text + b"\n", added
-
-
-def _replace(place: Path, content: bytes) -> None:
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
-    _create(temporary, content)
-    try:
-        if place.exists():
-            temporary.chmod(place.stat().st_mode & 0o777)
-        temporary.replace(place)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync(place.parent)
-
-
-def _create(place: Path, content: bytes) -> None:
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with suppress(OSError):
-            place.unlink()
-        raise
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,7 @@ from mediagit_storage.layers.encrypt.whole import decrypt
 from mediagit_storage.secrets import Secret, resolve_secret
 
 __all__ = [
+    "MAX_RECIPIENTS",
     "AskPassphrase",
     "FileIdentity",
     "FileRecipient",
@@ -52,6 +53,8 @@ FileRecipient: TypeAlias = X25519Recipient | HybridRecipient
 #: Asked for the passphrase of an identity file, with its path.
 AskPassphrase: TypeAlias = Callable[[Path], Secret]
 
+#: Beside them a header may hold what ties it to a key, and what proves the recipients of a rotation.
+MAX_RECIPIENTS: Final = MAX_STANZAS - 2
 #: Far more than anybody has keys: a device that never ends is no key file.
 _LONGEST: Final = 4 * 1024 * 1024
 
@@ -82,8 +85,8 @@ def load_keys(config: EncryptConfig, ask: AskPassphrase | None = None) -> Keys:
         place = key_path(config.recipients_file)
         named += parse_recipients(read_key_file(place), str(place))
     recipients = tuple(dict.fromkeys(named or [identity.recipient() for identity in identities]))
-    if len(recipients) >= MAX_STANZAS:
-        raise ConfigError(f"at most {MAX_STANZAS - 1} recipients fit into the header of an object")
+    if len(recipients) > MAX_RECIPIENTS:
+        raise ConfigError(f"at most {MAX_RECIPIENTS} recipients fit into the header of an object")
     kinds = {type(recipient) for recipient in recipients}
     if len(kinds) > 1:
         raise ConfigError(

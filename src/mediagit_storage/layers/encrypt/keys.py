@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from mediagit_storage.errors import ConfigError, KeyUnavailableError
 from mediagit_storage.layers.encrypt import bech32, primitives
@@ -53,7 +53,9 @@ _DECIMAL: Final = re.compile(r"[1-9][0-9]*")
 
 
 class Recipient(ABC):
-    """Somebody whom objects are encrypted for."""
+    """Somebody whom objects are encrypted for. ``stanza_kind`` is the kind of the stanzas of all recipients like this."""
+
+    stanza_kind: ClassVar[str]
 
     @abstractmethod
     def wrap(self, file_key: bytes) -> Stanza:
@@ -72,6 +74,7 @@ class Identity(ABC):
 class X25519Recipient(Recipient):
     """The usual kind: a Curve25519 public key."""
 
+    stanza_kind: ClassVar[str] = _X25519
     public: bytes
 
     def wrap(self, file_key: bytes) -> Stanza:
@@ -80,7 +83,7 @@ class X25519Recipient(Recipient):
         share, shared = primitives.x25519_public(ephemeral), primitives.x25519(ephemeral, self.public)
         if shared is None:
             raise ConfigError("a recipient is a public key that no secret key has")
-        return Stanza(_X25519, (b64encode(share),), primitives.seal_once(self._key(share, shared), file_key))
+        return Stanza(self.stanza_kind, (b64encode(share),), primitives.seal_once(self._key(share, shared), file_key))
 
     def unwrapped(self, share: bytes, shared: bytes, body: bytes) -> bytes | None:
         """What `wrap` wrapped, for who knows the shared secret."""
@@ -97,12 +100,13 @@ class X25519Recipient(Recipient):
 class HybridRecipient(Recipient):
     """The post-quantum kind: ML-KEM-768 and X25519 together, so that both have to be broken."""
 
+    stanza_kind: ClassVar[str] = _HYBRID
     public: bytes
 
     def wrap(self, file_key: bytes) -> Stanza:
         """By HPKE."""
         share, sealed = primitives.hybrid_seal(self.public, file_key)
-        return Stanza(_HYBRID, (b64encode(share),), sealed)
+        return Stanza(self.stanza_kind, (b64encode(share),), sealed)
 
     def __str__(self) -> str:
         return bech32.encode("age1pq", self.public)
@@ -112,6 +116,7 @@ class HybridRecipient(Recipient):
 class PassphraseRecipient(Recipient):
     """Who knows a passphrase. It must be the only recipient of a file."""
 
+    stanza_kind: ClassVar[str] = _SCRYPT
     passphrase: Secret
     work: int = _WORK
 
@@ -123,7 +128,7 @@ class PassphraseRecipient(Recipient):
         """By scrypt, with a new salt. Takes about a second."""
         salt = os.urandom(_SALT)
         key = _scrypt(self.passphrase, salt, self.work)
-        return Stanza(_SCRYPT, (b64encode(salt), str(self.work)), primitives.seal_once(key, file_key))
+        return Stanza(self.stanza_kind, (b64encode(salt), str(self.work)), primitives.seal_once(key, file_key))
 
 
 @dataclass(frozen=True, slots=True)
