@@ -42,6 +42,7 @@ from mediagit_storage.scope import scope
 from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.testing.manual_clock import ManualClock
 from mediagit_storage.testing.wrappers import WithoutCapabilities
 from mediagit_storage.types import (
     Attributes,
@@ -52,22 +53,6 @@ from mediagit_storage.types import (
     PutOptions,
     ReadOptions,
 )
-
-
-class FakeClock:
-    def __init__(self):
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def now_ns(self):
-        return int(self.now * 1e9)
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 class Breaking(Layer):
@@ -141,7 +126,7 @@ class Breaking(Layer):
 
 @pytest.fixture
 def clock():
-    return FakeClock()
+    return ManualClock()
 
 
 @pytest.fixture

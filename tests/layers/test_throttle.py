@@ -17,25 +17,17 @@ from mediagit_storage.scope import Scope, context_inside, scope
 from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.testing.manual_clock import ManualClock
 from mediagit_storage.testing.wrappers import without_batch
 from mediagit_storage.types import ByteRange, ListOptions, PresignOptions, PutOptions, ReadOptions
 
 
-class FakeClock:
+class FakeClock(ManualClock):
     """Time that passes only where somebody waits."""
 
     def __init__(self):
-        self.now = 1000.0
+        super().__init__()
         self.waits = 0
-
-    def now_ns(self):
-        return int(self.now * 1e9)
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
 
     def wait(self, event, seconds):
         if not event.is_set():

@@ -8,6 +8,7 @@ from mediagit_storage.backend import BatchLimits, DeleteOperation, PutOperation,
 from mediagit_storage.errors import CancelledError, CapacityError, InvalidKeyError, NotFoundError, StorageError
 from mediagit_storage.scope import scope
 from mediagit_storage.source import as_source
+from mediagit_storage.testing.manual_clock import ManualClock
 from mediagit_storage.testing.os_faults import Fault, FaultyOS, RecordingOS
 from mediagit_storage.types import PutOptions
 
@@ -70,7 +71,7 @@ def test_a_single_put_with_durability_batch_is_synced_at_once(open_store):
 
 def test_a_group_ends_at_its_bounds(open_store):
     system = RecordingOS()
-    store = open_store(os=system, durability="batch")
+    store = open_store(os=system, durability="batch", clock=ManualClock())
     run(store, puts(1030, size=0))
     assert system.names().count("syncfs") == 4
     system.calls.clear()

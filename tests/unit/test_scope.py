@@ -10,20 +10,7 @@ import pytest
 
 from mediagit_storage.errors import CancelledError, StorageTimeoutError
 from mediagit_storage.scope import Scope, current_scope, scope
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def now_ns(self) -> int:
-        return int(self.time * 1e9)
-
-    def monotonic(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
+from mediagit_storage.testing.manual_clock import ManualClock
 
 
 def test_outside_of_every_scope_nothing_ends():
@@ -39,7 +26,7 @@ def test_what_is_outside_of_every_scope_cannot_be_cancelled():
 
 
 def test_a_deadline_passes():
-    clock = FakeClock()
+    clock = ManualClock()
     with scope(timeout=30, clock=clock) as inside:
         assert inside is current_scope()
         assert inside.remaining() == 30
@@ -57,7 +44,7 @@ def test_a_deadline_passes():
 
 @pytest.mark.parametrize(("outer", "inner", "left"), [(10, 30, 10), (30, 10, 10), (10, None, 10), (None, 10, 10)])
 def test_the_nearest_deadline_counts(outer, inner, left):
-    clock = FakeClock()
+    clock = ManualClock()
     with scope(outer, clock=clock), scope(inner, clock=clock) as inside:
         assert inside.remaining() == left
 
