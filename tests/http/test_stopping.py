@@ -196,7 +196,10 @@ def test_ctrl_c(way):
             time.sleep(0.25)
             pressed = time.monotonic()
             os.kill(child.pid, signal.SIGINT)
-            out, err = child.communicate(timeout=10)
+            try:
+                out, err = child.communicate(timeout=10)
+            finally:
+                child.kill()
     assert err == ""
     word, when = out.split()
     assert word == "stopped"

@@ -11,7 +11,7 @@ from typing import Final
 from mediagit_storage.cli.text import human_bytes, plural, printable
 from mediagit_storage.types import JSON, Attributes, ObjectInfo, PendingUpload
 
-__all__ = ["SCHEMA_VERSION", "Output", "error_record", "object_record", "upload_record"]
+__all__ = ["SCHEMA_VERSION", "Output", "encoded_line", "error_record", "object_record", "upload_record"]
 
 #: The number in every line: it changes when a field changes its meaning or goes away, not when one is added.
 SCHEMA_VERSION: Final = 1
@@ -31,7 +31,7 @@ class Output:
 
     def record(self, kind: str, fields: Mapping[str, JSON]) -> None:
         """A line of data for programs."""
-        sys.stdout.write(_encoded(kind, fields))
+        sys.stdout.write(encoded_line(kind, fields))
 
     def note(self, text: str) -> None:
         """Something to know that is no data: on stderr, for people only, and not when it is to be quiet."""
@@ -41,7 +41,7 @@ class Output:
     def error(self, text: str, record: Mapping[str, JSON]) -> None:
         """Something that went wrong: always on stderr."""
         if self.json:
-            sys.stderr.write(_encoded("error", record))
+            sys.stderr.write(encoded_line("error", record))
         else:
             sys.stderr.write(f"mgs: {printable(text)}\n")
 
@@ -58,7 +58,8 @@ class Output:
         self.note(f"{verb} {plural(objects)}{amount} in {seconds:.2f} s{rate}{rest}")
 
 
-def _encoded(kind: str, fields: Mapping[str, JSON]) -> str:
+def encoded_line(kind: str, fields: Mapping[str, JSON]) -> str:
+    """A line of JSON with its end, as programs get it."""
     # ASCII only: whatever the locale is, and names that are no UTF-8 come back exactly from Python's json.
     return json.dumps({"v": SCHEMA_VERSION, "type": kind, **fields}, separators=(",", ":")) + "\n"
 

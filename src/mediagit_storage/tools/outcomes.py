@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from mediagit_storage.backend import BatchLimits, DeleteOperation, StatOperation
 from mediagit_storage.batch import Planned, run_batch
-from mediagit_storage.errors import PreconditionError, StorageError, UnsupportedError
+from mediagit_storage.errors import PreconditionError, StorageError
 from mediagit_storage.storage import Storage
-from mediagit_storage.tools.places import Location, location_of
-from mediagit_storage.tools.shortcuts import bare
+from mediagit_storage.tools.places import location_of
 from mediagit_storage.types import DeleteOptions, ObjectInfo
 
 __all__ = ["Copied", "CopyTask", "delete_moved", "explained"]
@@ -50,12 +49,7 @@ def delete_moved(
 
 def _same_object(source: Storage, target: Storage) -> Callable[[CopyTask], bool]:
     """Tells whether source and target of a task are the very same object: then nothing may be deleted."""
-    try:
-        here, there = location_of(source, ""), location_of(target, "")
-    except UnsupportedError:
-        # What cannot be opened a second time has one backend only.
-        own, other = bare(source), bare(target)
-        here, there = Location(str(id(own.backend)), own.prefix), Location(str(id(other.backend)), other.prefix)
+    here, there = location_of(source, ""), location_of(target, "")
     if here.storage != there.storage:
         return lambda _task: False
     return lambda task: here.path + task.source == there.path + task.target

@@ -6,8 +6,9 @@ import json
 import os
 from typing import NamedTuple
 
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.errors import ConfigError, UnsupportedError
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.shortcuts import bare
 
 __all__ = ["Location", "location_of", "refuse_inside"]
 
@@ -31,7 +32,12 @@ class Location(NamedTuple):
 
 def location_of(store: Storage, key: str) -> Location:
     """The location of a key or folder. Local folders are resolved, so that links and ``..`` do not hide it."""
-    info = store.connection_info()
+    try:
+        info = store.connection_info()
+    except UnsupportedError:
+        # What cannot be opened a second time has one backend only.
+        own = bare(store)
+        return Location(str(id(own.backend)), own.prefix + key)
     options = dict(info.config)
     layers = options.pop("layers", [])
     lead = ""

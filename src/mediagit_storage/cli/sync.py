@@ -1,0 +1,225 @@
+"""``mgs sync``."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mediagit_storage.cli.durations import Duration, utc_now
+from mediagit_storage.cli.filter_options import FilteringCommand, filter_options, filters_of
+from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
+from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.progress_bar import progress_bar
+from mediagit_storage.cli.report_file import ReportFile, report_file
+from mediagit_storage.cli.session import Place, Session, session
+from mediagit_storage.errors import CancelledError, ConfigError, UnsupportedError
+from mediagit_storage.journal import state_folder
+from mediagit_storage.storage import Storage
+from mediagit_storage.tools.copying import CopyRules
+from mediagit_storage.tools.filters import Filter, Filters
+from mediagit_storage.tools.places import location_of
+from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
+from mediagit_storage.tools.remembered import Remembered
+from mediagit_storage.tools.selecting import find_object
+from mediagit_storage.tools.sync import Side, SyncCounts, Synced, Syncing, lost_attributes, sync_objects
+from mediagit_storage.types import JSON
+
+__all__ = ["command"]
+
+#: What is said of an action that was done, or would be.
+_DONE: Final = {Action.COPY: "copied", Action.DELETE: "deleted"}
+
+
+@click.command("sync", cls=FilteringCommand)
+@click.argument("source", shell_complete=complete_target)
+@click.argument("target", shell_complete=complete_target)
+@click.option("--delete", is_flag=True, help="Delete from the target what the source does not have.")
+@click.option(
+    "--max-delete",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Delete at most N objects, or none at all; without it at most half of the target.",
+)
+@click.option("--checksum", is_flag=True, help="Read both sides and compare every byte, whatever is known of them.")
+@click.option("--size-only", is_flag=True, help="Take objects of the same size for equal.")
+@click.option("--max-age", type=Duration(), metavar="TIME", help="Only what was changed within this time: 12h, 7d.")
+@click.option("--min-age", type=Duration(), metavar="TIME", help="Only what was not changed within this time.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
+@click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
+@click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
+@filter_options
+@dry_run
+@common
+@click.pass_context
+def command(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    *,
+    delete: bool,
+    max_delete: int | None,
+    checksum: bool,
+    size_only: bool,
+    max_age: timedelta | None,
+    min_age: timedelta | None,
+    report: Path | None,
+    create: bool,
+    drop_attributes: bool,
+) -> int:
+    """Make a folder like another: copy what is missing or different.
+
+    SOURCE and TARGET are folders, wherever they are; what is in SOURCE comes to be in TARGET, with or without a / at
+    their ends. Objects are compared by size and content, never by time: by the checksums that services keep, by reading
+    what is on this machine, and by remembering what was equal. Where nothing tells, the object is copied.
+
+    With --delete what is left over in TARGET goes last: only when every copy went well, and never more than half of
+    TARGET unless --max-delete allows it. Filters and ages hold for both sides: what they leave out is neither copied nor
+    deleted.
+
+    Each object is stored whole or not at all. An interrupted sync goes on when it is run again. Failures are named at
+    the end (exit code 6), the others are done.
+    """
+    if checksum and size_only:
+        raise click.UsageError("--checksum and --size-only contradict each other")
+    if max_delete is not None and not delete:
+        raise click.UsageError("--max-delete needs --delete")
+    run = ctx.ensure_object(Run)
+    now = utc_now()
+    syncing = Syncing(
+        SyncRules(
+            Filters([Filter(*each) for each in filters_of(ctx)]),
+            oldest=_before(now, max_age),
+            newest=_before(now, min_age),
+            delete=delete,
+            size_only=size_only,
+            contents=checksum,
+        ),
+        CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency),
+        DeletionLimit(max_delete),
+        dry=run.dry_run,
+    )
+    with session(run) as this, report_file(report) as written:
+        places = this.place(source), this.place(target)
+        if create and not run.dry_run:
+            places[1].store.create()
+        return _sync(this, *places, syncing, written)
+
+
+def _before(now: datetime, span: timedelta | None) -> datetime | None:
+    try:
+        return None if span is None else now - span
+    except OverflowError:
+        raise ConfigError("an age of that many years reaches back before the calendar") from None
+
+
+def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile) -> int:
+    sides = _side(source), _side(target)
+    lost = lost_attributes(source.store, target.store)
+    if lost and not syncing.copying.drop_attributes:
+        names = ", ".join(sorted(lost)).replace("_", " ")
+        this.out.note(f"{target.text} keeps no {names}: objects that have any fail, unless --drop-attributes is given")
+    tally = _Tally(this, report, dry=syncing.dry)
+    with _memory(*sides) as memory, progress_bar(this):
+        try:
+            with closing(sync_objects(*sides, syncing, memory, tally.counts)) as results:
+                for synced in results:
+                    tally.add(synced)
+        except BaseException:
+            tally.stopped()
+            raise
+    return tally.close()
+
+
+def _side(place: Place) -> Side:
+    if place.key and not place.contents and find_object(place.store, place.key) is not None:
+        raise ConfigError(f"{place.text!r} is an object, and a sync is between folders: use `mgs cp`")
+    return Side(place.store, place.key if not place.key or place.key.endswith("/") else f"{place.key}/")
+
+
+def _memory(source: Side, target: Side) -> Remembered:
+    names = ["\n".join(location_of(side.store, side.prefix)) for side in (source, target)]
+    folder = state_folder() if _is_lasting(source.store) and _is_lasting(target.store) else None
+    return Remembered(None if folder is None else folder.with_name("syncs"), (names[0], names[1]))
+
+
+def _is_lasting(store: Storage) -> bool:
+    """Whether a later run could meet the same objects: not those that live in the memory of this process."""
+    try:
+        return store.connection_info().type != "memory"
+    except UnsupportedError:
+        return False
+
+
+class _Tally:
+    """Counts, tells what is done as it happens, and what failed at the end."""
+
+    def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
+        self.counts = SyncCounts()
+        self._this = this
+        self._report = report
+        self._dry = dry
+        self._started = time.monotonic()
+        self._copied = 0
+        self._deleted = 0
+        self._bytes = 0
+        self._failures = Failures()
+
+    def add(self, synced: Synced) -> None:
+        """One more is done, or failed."""
+        if synced.error is not None:
+            if isinstance(synced.error, CancelledError):
+                raise synced.error
+            self._failures.add(synced.error)
+            self._report.error(synced.error)
+            return
+        if synced.action is Action.COPY:
+            self._copied += 1
+            self._bytes += synced.size or 0
+        else:
+            self._deleted += 1
+        self._tell(synced)
+
+    def _tell(self, synced: Synced) -> None:
+        status = "planned" if synced.planned else _DONE[synced.action]
+        fields: dict[str, JSON] = {
+            "action": str(synced.action),
+            "name": synced.name,
+            "reason": synced.reason,
+            "size": synced.size,
+            "status": status,
+        }
+        self._report.record("sync", fields)
+        if self._this.run.json:
+            self._this.out.record("sync", fields)
+        elif synced.planned:
+            self._this.out.line(f"{synced.action} {synced.name} ({synced.reason})")
+        elif self._this.run.verbose:
+            self._this.out.note(f"{status} {synced.name} ({synced.reason})")
+
+    def stopped(self) -> None:
+        """It ended early: tell what was done until then."""
+        if self._copied or self._deleted or self._failures.count:
+            self.close()
+
+    def close(self) -> int:
+        """Name what failed, write the closing line, and return the exit code."""
+        code = self._failures.tell(self._this)
+        if self.counts.withheld:
+            self._this.out.note(
+                f"nothing was deleted, because not everything could be copied: {self.counts.withheld:,} left over"
+            )
+        others = {
+            "to delete" if self._dry and not self._this.run.json else "deleted": self._deleted,
+            "equal": self.counts.equal,
+            "extra": self.counts.extra - self._deleted,
+            "skipped": self.counts.left,
+            "failed": self._failures.count,
+        }
+        verb = "would have copied" if self._dry else "copied"
+        self._this.out.summary(verb, self._copied, self._bytes, time.monotonic() - self._started, others)
+        return code
