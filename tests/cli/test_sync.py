@@ -93,7 +93,7 @@ def test_what_failed_is_named_and_the_rest_is_done(mgs, folders):
     ("arguments", "code", "said"),
     [
         (("nowhere", "dst"), 3, "no folder of this name"),
-        (("src/a", "dst"), 2, "mgs cp"),
+        (("src/a", "dst"), 2, "is an object"),
         (("src", "src/b"), 2, "itself"),
         (("src", "dst", "--checksum", "--size-only"), 2, "contradict"),
         (("src", "dst", "--max-delete", "3"), 2, "--delete"),

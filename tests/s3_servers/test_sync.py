@@ -10,7 +10,8 @@ from mediagit_storage import Storage
 from mediagit_storage.backends.local.backend import LocalBackend
 from mediagit_storage.tools.plan import SyncRules
 from mediagit_storage.tools.remembered import Remembered
-from mediagit_storage.tools.sync import Side, SyncCounts, Syncing, sync_objects
+from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.sync import SyncCounts, Syncing, sync_objects
 
 pytestmark = pytest.mark.uses_server("seaweedfs")
 

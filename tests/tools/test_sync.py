@@ -29,7 +29,8 @@ from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.filters import Filter, Filters
 from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
 from mediagit_storage.tools.remembered import Remembered
-from mediagit_storage.tools.sync import Side, SyncCounts, Syncing, lost_attributes, sync_objects
+from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.sync import SyncCounts, Syncing, lost_attributes, sync_objects
 
 DATA = {"a": b"1", "b/c": b"", "b/d": b"d" * 3000, "large": os.urandom((1 << 20) + 7), "ü/x y": b"u"}
 

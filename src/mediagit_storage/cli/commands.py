@@ -16,6 +16,8 @@ COMMANDS: Final[dict[str, str]] = {
     "cp": "Copy files, folders and objects between any two storages.",
     "mv": "Move files, folders and objects between any two storages.",
     "sync": "Make a folder like another: copy what is missing or different.",
+    "verify": "Read everything, and find what is damaged, missing or different.",
+    "manifest": "Write down the name, size and digest of every object.",
     "rm": "Delete objects.",
     "du": "Count objects and bytes, by folder.",
     "mb": "Make a bucket, container or root folder.",

@@ -13,6 +13,7 @@ from mediagit_storage.tools.selecting import NothingThereError
 
 __all__ = [
     "BROKEN_PIPE",
+    "DAMAGED",
     "DIFFERENCES",
     "INTERRUPTED",
     "MEANINGS",
@@ -26,6 +27,7 @@ __all__ = [
 
 OTHER: Final = 1
 DIFFERENCES: Final = 1
+DAMAGED: Final = 12
 USAGE: Final = 2
 SOME_FAILED: Final = 6
 INTERRUPTED: Final = 130

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import click
 
-from mediagit_storage.cli.durations import Duration, utc_now
-from mediagit_storage.cli.filter_options import FilteringCommand, filter_options, filters_of
+from mediagit_storage.cli.filter_options import FilteringCommand
+from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
 from mediagit_storage.cli.many import Failures
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
-from mediagit_storage.errors import CancelledError, ConfigError, UnsupportedError
+from mediagit_storage.errors import CancelledError
 from mediagit_storage.journal import state_folder
-from mediagit_storage.storage import Storage
 from mediagit_storage.tools.copying import CopyRules
-from mediagit_storage.tools.filters import Filter, Filters
-from mediagit_storage.tools.places import location_of
-from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
+from mediagit_storage.tools.places import lasting_location
+from mediagit_storage.tools.plan import Action, DeletionLimit
 from mediagit_storage.tools.remembered import Remembered
-from mediagit_storage.tools.selecting import find_object
-from mediagit_storage.tools.sync import Side, SyncCounts, Synced, Syncing, lost_attributes, sync_objects
+from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, lost_attributes, sync_objects
 from mediagit_storage.types import JSON
 
 __all__ = ["command"]
@@ -47,12 +46,10 @@ _DONE: Final = {Action.COPY: "copied", Action.DELETE: "deleted"}
 )
 @click.option("--checksum", is_flag=True, help="Read both sides and compare every byte, whatever is known of them.")
 @click.option("--size-only", is_flag=True, help="Take objects of the same size for equal.")
-@click.option("--max-age", type=Duration(), metavar="TIME", help="Only what was changed within this time: 12h, 7d.")
-@click.option("--min-age", type=Duration(), metavar="TIME", help="Only what was not changed within this time.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
 @click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
 @click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
-@filter_options
+@choosing_options
 @dry_run
 @common
 @click.pass_context
@@ -65,8 +62,8 @@ def command(
     max_delete: int | None,
     checksum: bool,
     size_only: bool,
-    max_age: timedelta | None,
-    min_age: timedelta | None,
+    max_age: timedelta | None,  # noqa: ARG001  # `chosen_rules` reads them
+    min_age: timedelta | None,  # noqa: ARG001
     report: Path | None,
     create: bool,
     drop_attributes: bool,
@@ -89,16 +86,8 @@ def command(
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete needs --delete")
     run = ctx.ensure_object(Run)
-    now = utc_now()
     syncing = Syncing(
-        SyncRules(
-            Filters([Filter(*each) for each in filters_of(ctx)]),
-            oldest=_before(now, max_age),
-            newest=_before(now, min_age),
-            delete=delete,
-            size_only=size_only,
-            contents=checksum,
-        ),
+        replace(chosen_rules(ctx), delete=delete, size_only=size_only, contents=checksum),
         CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency),
         DeletionLimit(max_delete),
         dry=run.dry_run,
@@ -110,15 +99,8 @@ def command(
         return _sync(this, *places, syncing, written)
 
 
-def _before(now: datetime, span: timedelta | None) -> datetime | None:
-    try:
-        return None if span is None else now - span
-    except OverflowError:
-        raise ConfigError("an age of that many years reaches back before the calendar") from None
-
-
 def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile) -> int:
-    sides = _side(source), _side(target)
+    sides = chosen_side(source), chosen_side(target)
     lost = lost_attributes(source.store, target.store)
     if lost and not syncing.copying.drop_attributes:
         names = ", ".join(sorted(lost)).replace("_", " ")
@@ -135,24 +117,12 @@ def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report:
     return tally.close()
 
 
-def _side(place: Place) -> Side:
-    if place.key and not place.contents and find_object(place.store, place.key) is not None:
-        raise ConfigError(f"{place.text!r} is an object, and a sync is between folders: use `mgs cp`")
-    return Side(place.store, place.key if not place.key or place.key.endswith("/") else f"{place.key}/")
-
-
 def _memory(source: Side, target: Side) -> Remembered:
-    names = ["\n".join(location_of(side.store, side.prefix)) for side in (source, target)]
-    folder = state_folder() if _is_lasting(source.store) and _is_lasting(target.store) else None
-    return Remembered(None if folder is None else folder.with_name("syncs"), (names[0], names[1]))
-
-
-def _is_lasting(store: Storage) -> bool:
-    """Whether a later run could meet the same objects: not those that live in the memory of this process."""
-    try:
-        return store.connection_info().type != "memory"
-    except UnsupportedError:
-        return False
+    ours, theirs = lasting_location(source.store, source.prefix), lasting_location(target.store, target.prefix)
+    folder = state_folder()
+    if ours is None or theirs is None or folder is None:
+        return Remembered(None, ("", ""))
+    return Remembered(folder.with_name("syncs"), ("\n".join(ours), "\n".join(theirs)))
 
 
 class _Tally:

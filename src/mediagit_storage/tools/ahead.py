@@ -1,17 +1,27 @@
-"""Listing ahead of the work, so that the total of what is to come is known early."""
+"""Listing ahead of the work, so that the total of what is to come is known early, and reporting the progress of it all."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Final, Generic, Protocol, TypeVar
 
+from mediagit_storage.progress import Progress, ProgressCallback, current_progress
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 
-__all__ = ["LookAhead"]
+__all__ = ["LookAhead", "Report", "reported"]
 
 T = TypeVar("T")
+
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> int | None: ...
+
+
+R = TypeVar("R", bound=_Sized)
 
 #: Items that may be waiting; a longer listing waits for the work, and its total stays unknown until then.
 _AHEAD: Final = 20_000
@@ -78,3 +88,44 @@ class LookAhead(Generic[T]):
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
+
+
+class Report:
+    """The progress of work on many objects as one transfer, from any number of threads."""
+
+    def __init__(self, verb: str, callback: ProgressCallback | None, total: Callable[[], int | None]) -> None:
+        self._verb = verb
+        self._callback = callback
+        self._total = total
+        self._completed = 0
+        self._lock = threading.Lock()
+        self.advance(0)
+
+    def advance(self, count: int) -> None:
+        """``count`` more bytes are done."""
+        if self._callback is not None:
+            with self._lock:
+                self._completed += count
+                self._callback(Progress(self._verb, self._completed, self._total()))
+
+    def end(self) -> None:
+        """Report once more what was reached, now that the total is known."""
+        self.advance(0)
+
+
+def reported(
+    verb: str, items: Iterator[T], size_of: Callable[[T], int], work: Callable[[Iterator[T]], Iterator[R]]
+) -> Generator[R, None, None]:
+    """What ``work`` makes of the items, reported as one transfer by the sizes of what it yields, if anybody listens."""
+    callback = current_progress()
+    if callback is None:
+        yield from work(items)
+        return
+    with closing(LookAhead(items, size_of)) as ahead:
+        report = Report(verb, callback, lambda: ahead.total)
+        try:
+            for done in work(iter(ahead)):
+                report.advance(done.size or 0)
+                yield done
+        finally:
+            report.end()

@@ -6,22 +6,15 @@ and the caller wants that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from itertools import zip_longest
-from typing import Final
 
-from mediagit_storage.backend import Body
-from mediagit_storage.hashing import new_hasher
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.contents import digest_of, opened, same_bytes
 from mediagit_storage.tools.plan import listed_checksum
 from mediagit_storage.types import Checksum, ObjectInfo, ReadOptions
 
 __all__ = ["Verdict", "compare"]
-
-#: Compared piece by piece, in bytes; pieces of the two sides need not be of one length.
-_PIECE: Final = 256 * 1024
 
 
 class Verdict(StrEnum):
@@ -42,7 +35,8 @@ def compare(
     """
     here, there = _is_near(source), _is_near(target)
     if contents or (here and there):
-        return _by_contents(_opened(source, ours), _opened(target, theirs))
+        same = same_bytes(opened(source, ours.key), opened(target, theirs.key))
+        return Verdict.EQUAL if same else Verdict.DIFFERENT
     if not here and not there:
         kept, other = _kept(source, ours), _kept(target, theirs)
         return Verdict.UNKNOWN if kept is None or other is None else _verdict(kept, other)
@@ -50,7 +44,8 @@ def compare(
     digest = listed_checksum(far[1]) or _kept(*far)
     if digest is None:
         return Verdict.UNKNOWN
-    return _verdict(_hashed(*near, digest.algorithm), digest)
+    store, info = near
+    return _verdict(digest_of(store, info.key, digest.algorithm, size=info.size or 0).checksum, digest)
 
 
 def _is_near(store: Storage) -> bool:
@@ -66,40 +61,7 @@ def _kept(store: Storage, info: ObjectInfo) -> Checksum | None:
     return info.checksum or store.backend.content_checksum(info.key, ReadOptions())
 
 
-def _hashed(store: Storage, info: ObjectInfo, algorithm: str) -> Checksum:
-    hasher = new_hasher(algorithm, size=info.size or 0)
-    with _opened(store, info) as body:
-        for piece in body:
-            hasher.update(piece)
-    return Checksum(algorithm, hasher.digest())
-
-
-def _opened(store: Storage, info: ObjectInfo) -> Body:
-    # Not by `Storage.stream`: what is only looked at is no transfer that anybody wants to see.
-    return store.backend.stream(info.key, ReadOptions())
-
-
 def _verdict(ours: Checksum, theirs: Checksum) -> Verdict:
     if ours.algorithm != theirs.algorithm:
         return Verdict.UNKNOWN
     return Verdict.EQUAL if ours.digest == theirs.digest else Verdict.DIFFERENT
-
-
-def _by_contents(ours: Body, theirs: Body) -> Verdict:
-    with ours, theirs:
-        for mine, other in zip_longest(_even(ours), _even(theirs)):
-            if mine != other:
-                return Verdict.DIFFERENT
-    return Verdict.EQUAL
-
-
-def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of one length, the last one shorter."""
-    held = bytearray()
-    for piece in pieces:
-        held += piece
-        while len(held) >= _PIECE:
-            yield bytes(held[:_PIECE])
-            del held[:_PIECE]
-    if held:
-        yield bytes(held)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.facets import Relocation
 from mediagit_storage.keys import check_key
-from mediagit_storage.progress import NO_TRANSFER, Progress, ProgressCallback, current_progress, on_progress
+from mediagit_storage.progress import NO_TRANSFER, Progress, current_progress, on_progress
 from mediagit_storage.scope import context_inside, inner_scope
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
-from mediagit_storage.tools.ahead import LookAhead
+from mediagit_storage.tools.ahead import LookAhead, Report
 from mediagit_storage.tools.attributes import kept_attributes
 from mediagit_storage.tools.large import Sender
 from mediagit_storage.tools.outcomes import Copied, CopyTask, delete_moved, explained
@@ -100,29 +100,6 @@ def move_objects(
     return delete_moved(source, target, outcomes, copier.limits) if copier.leaves_sources else outcomes
 
 
-class _Report:
-    """The progress of a whole copy as one transfer, from any number of threads."""
-
-    def __init__(self, verb: str, callback: ProgressCallback | None, total: Callable[[], int | None]) -> None:
-        self._verb = verb
-        self._callback = callback
-        self._total = total
-        self._completed = 0
-        self._lock = threading.Lock()
-        self.advance(0)
-
-    def advance(self, count: int) -> None:
-        """``count`` more bytes are copied."""
-        if self._callback is not None:
-            with self._lock:
-                self._completed += count
-                self._callback(Progress(self._verb, self._completed, self._total()))
-
-    def end(self) -> None:
-        """Report once more what was reached, now that the total is known."""
-        self.advance(0)
-
-
 class _Copier:
     def __init__(
         self,
@@ -135,11 +112,12 @@ class _Copier:
         self._source = source
         self._target = target
         self._rules = rules
-        self._report = _Report("move" if move else "copy", None, lambda: None)
+        self._report = Report("move" if move else "copy", None, lambda: None)
         self._move = move
         self._inside = source is target
         self.limits = BatchLimits(rules.concurrency, _HELD_BYTES)
         self._relocating = self._quick_way()
+        self._shared: PutOptions | None = None
         self._sender = Sender(source, target)
         if not rules.overwrite and not target.capabilities.if_absent:
             raise UnsupportedError("this storage has no create-only writes: existing objects cannot be spared")
@@ -168,7 +146,7 @@ class _Copier:
             yield from self._checked(iter(tasks))
             return
         ahead = LookAhead(iter(tasks), lambda task: task.size or 0)
-        self._report = _Report("move" if self._move else "copy", callback, lambda: ahead.total)
+        self._report = Report("move" if self._move else "copy", callback, lambda: ahead.total)
         try:
             yield from self._checked(iter(ahead))
         finally:
@@ -316,13 +294,17 @@ class _Copier:
             guess_types=self._rules.guess_types and not self._inside,
             drop=self._rules.drop_attributes,
         )
-        return PutOptions(kept, if_absent=not self._rules.overwrite)
+        options = self._shared
+        if options is None or kept is not options.attributes:
+            # What many objects share, a backend has to spell only once.
+            self._shared = options = PutOptions(kept, if_absent=not self._rules.overwrite)
+        return options
 
 
 class _Inner:
     """The progress of one object as a part of the whole: what it counts is added, whatever it calls itself."""
 
-    def __init__(self, report: _Report) -> None:
+    def __init__(self, report: Report) -> None:
         self._report = report
         self._lock = threading.Lock()
         self._counted = 0

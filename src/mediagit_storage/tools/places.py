@@ -10,7 +10,7 @@ from mediagit_storage.errors import ConfigError, UnsupportedError
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.shortcuts import bare
 
-__all__ = ["Location", "location_of", "refuse_inside"]
+__all__ = ["Location", "lasting_location", "location_of", "refuse_inside"]
 
 
 class Location(NamedTuple):
@@ -48,6 +48,15 @@ def location_of(store: Storage, key: str) -> Location:
         # However it is opened: the same file is the same file.
         return Location("file", f"{os.path.realpath(path).rstrip('/')}/{lead}{key}")
     return Location(json.dumps([info.type, options], sort_keys=True), lead + key)
+
+
+def lasting_location(store: Storage, key: str) -> Location | None:
+    """The location, if a later run of a program could find the same objects there; None for what ends with this one."""
+    try:
+        lasting = store.connection_info().type != "memory"
+    except (ConfigError, UnsupportedError):
+        return None
+    return location_of(store, key) if lasting else None
 
 
 def refuse_inside(source: Location, target: Location) -> None:

@@ -24,30 +24,18 @@ from mediagit_storage.tools.comparing import Verdict, compare
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects
 from mediagit_storage.tools.outcomes import explained
 from mediagit_storage.tools.places import location_of, refuse_inside
-from mediagit_storage.tools.plan import Action, DeletionLimit, Found, Pair, Step, SyncRules, merge, plan
+from mediagit_storage.tools.plan import Action, DeletionLimit, Pair, Step, SyncRules, merge, plan
 from mediagit_storage.tools.remembered import Remembered, evidence, settled
-from mediagit_storage.tools.selecting import is_marker, nothing_there
+from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import DeleteOptions
 
-__all__ = ["Side", "SyncCounts", "Synced", "Syncing", "lost_attributes", "sync_objects"]
+__all__ = ["SyncCounts", "Synced", "Syncing", "lost_attributes", "sync_objects"]
 
 #: Steps that are looked at together.
 _WINDOW: Final = 1024
 #: Deletions between two looks at what the storage said.
 _DELETIONS: Final = 256
-
-
-class Side(NamedTuple):
-    """A folder of a storage: every key that begins with ``prefix``, which ends with ``/`` or is empty."""
-
-    store: Storage
-    prefix: str = ""
-
-    def listed(self) -> Iterator[Found]:
-        """What is in it, by name; objects that only mark a folder are left out."""
-        start = len(self.prefix)
-        return (Found(info.key[start:], info) for info in self.store.list(self.prefix) if not is_marker(info))
 
 
 class Synced(NamedTuple):
@@ -153,17 +141,13 @@ class _Sync:
 
     def _steps(self, spool: IO[str]) -> Generator[Step, None, None]:
         """The copies that are needed. What else there is is counted, and what is left over is written to ``spool``."""
-        seen = False
-        pairs = merge(self._source.listed(), self._target.listed())
+        pairs = merge(self._source.required(), self._target.listed())
         steps = plan(pairs, self._how.rules)
         while window := list(islice(steps, _WINDOW)):
-            seen = seen or any(step.pair.source is not None for step in window)
             for step in self._proven(window):
                 self._count(step, spool)
                 if step.action is Action.COPY:
                     yield step
-        if not seen and self._source.prefix:
-            raise nothing_there(self._source.store, self._source.prefix)
 
     def _count(self, step: Step, spool: IO[str]) -> None:
         pair = step.pair

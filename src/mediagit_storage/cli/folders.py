@@ -1,0 +1,59 @@
+"""Arguments that mean a folder with everything in it, and the options that say what of it is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import click
+
+from mediagit_storage.cli.durations import Duration, utc_now
+from mediagit_storage.cli.filter_options import filter_options, filters_of
+from mediagit_storage.cli.session import Place
+from mediagit_storage.errors import ConfigError
+from mediagit_storage.tools.filters import Filter, Filters
+from mediagit_storage.tools.plan import SyncRules
+from mediagit_storage.tools.selecting import find_object
+from mediagit_storage.tools.sides import Side
+
+__all__ = ["choosing_options", "chosen_rules", "chosen_side"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def choosing_options(function: F) -> F:
+    """``--include``, ``--exclude``, ``--min-age`` and ``--max-age``, for a `FilteringCommand`."""
+    for option in (
+        click.option("--min-age", type=Duration(), metavar="TIME", help="Only what was not changed within this time."),
+        click.option(
+            "--max-age", type=Duration(), metavar="TIME", help="Only what was changed within this time: 12h, 7d."
+        ),
+        filter_options,
+    ):
+        function = option(function)
+    return function
+
+
+def chosen_rules(ctx: click.Context) -> SyncRules:
+    """What those options say, as rules that do nothing else."""
+    now = utc_now()
+    return SyncRules(
+        Filters([Filter(*each) for each in filters_of(ctx)]),
+        oldest=_before(now, ctx.params["max_age"]),
+        newest=_before(now, ctx.params["min_age"]),
+    )
+
+
+def _before(now: datetime, span: timedelta | None) -> datetime | None:
+    try:
+        return None if span is None else now - span
+    except OverflowError:
+        raise ConfigError("an age of that many years reaches back before the calendar") from None
+
+
+def chosen_side(place: Place) -> Side:
+    """The folder that an argument means, with or without a slash at its end. An object is a `ConfigError`."""
+    if place.key and not place.contents and find_object(place.store, place.key) is not None:
+        raise ConfigError(f"{place.text!r} is an object, and a folder is needed here")
+    return Side(place.store, place.key if not place.key or place.key.endswith("/") else f"{place.key}/")

@@ -1,0 +1,217 @@
+"""Proving what is stored: every object read whole, and compared with what is known of it or with another copy.
+
+A storage that keeps digests (S3, Google Cloud Storage, Azure), and the layers `checksum`, `encrypt` and `compress`, find
+damage themselves while they are read. A plain folder keeps nothing to compare with: there a manifest or another copy tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from mediagit_storage.errors import CancelledError, DecryptionError, IntegrityError, NotFoundError, StorageError
+from mediagit_storage.layers.base import layers_of
+from mediagit_storage.storage import Storage
+from mediagit_storage.tools.ahead import reported
+from mediagit_storage.tools.comparing import Verdict, compare
+from mediagit_storage.tools.contents import digest_of
+from mediagit_storage.tools.manifest import ManifestEntry
+from mediagit_storage.tools.outcomes import explained
+from mediagit_storage.tools.plan import Action, Found, Pair, SyncRules, merge, plan
+from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.threads import in_order
+from mediagit_storage.types import Checksum, ObjectInfo
+
+__all__ = ["Problem", "Verified", "VerifyRules", "keeps_digests", "verify_against", "verify_copy", "verify_store"]
+
+T = TypeVar("T")
+
+_BLAKE3: Final = "blake3"
+#: The layers that find damage in what they read.
+_PROVING: Final = frozenset({"checksum", "encrypt", "compress"})
+
+
+class Problem(StrEnum):
+    """What is wrong with an object.
+
+    ``MISSING``: it should be there. ``EXTRA``: nothing knows of it. ``SIZE``: it has another size than it should.
+    ``CONTENT``: the same size and other bytes. ``ATTRIBUTES``: the bytes are right and what describes them is not.
+    ``DAMAGED``: what is read is not what was written. ``UNDECRYPTABLE``: no key opens it, or it was tampered with.
+    ``UNREADABLE``: it could not be looked at, so nothing is known.
+    """
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    SIZE = "size"
+    CONTENT = "content"
+    ATTRIBUTES = "attributes"
+    DAMAGED = "damaged"
+    UNDECRYPTABLE = "undecryptable"
+    UNREADABLE = "unreadable"
+
+
+#: What an error while looking says of the object; the first row that fits counts.
+_PROBLEMS: Final[tuple[tuple[type[StorageError], Problem], ...]] = (
+    (NotFoundError, Problem.MISSING),
+    (DecryptionError, Problem.UNDECRYPTABLE),
+    (IntegrityError, Problem.DAMAGED),
+    (StorageError, Problem.UNREADABLE),
+)
+
+
+class Verified(NamedTuple):
+    """What was found out about one name: nothing wrong where ``problem`` is None. ``detail`` says more, for people."""
+
+    name: str
+    size: int | None
+    problem: Problem | None = None
+    detail: str = ""
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRules:
+    """``filters`` and the like come from ``rules``. ``attributes`` compares what describes objects, ``quick`` believes
+    the digests that both sides keep and reads what keeps none.
+    """
+
+    rules: SyncRules
+    attributes: bool = True
+    quick: bool = False
+    concurrency: int = 16
+
+
+def keeps_digests(store: Storage) -> bool:
+    """Whether reading from a storage finds damage: by a layer, or by the digests that a service keeps."""
+    layers = [*layers_of(store.backend)]
+    bottom = layers[-1].inner if layers else store.backend
+    return bottom.capabilities.parallel_reads or any(layer.layer_name in _PROVING for layer in layers)
+
+
+def verify_store(side: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
+    """Read every object whole and yield what each is like, in order. An object that is in order counts by its size.
+
+    Raises `NotFoundError` where there is nothing, and what ends a listing. An object that is deleted meanwhile is missing.
+    """
+    taken = (each for each in side.required() if rules.rules.filters.takes(each.name) and rules.rules.takes(each.info))
+    return _run(taken, partial(_scrubbed, side.store), _size_of_found, rules)
+
+
+def verify_against(
+    side: Side, manifest: Iterator[ManifestEntry], rules: VerifyRules
+) -> Generator[Verified, None, None]:
+    """Compare a store with a manifest: both ways, by size and by the BLAKE3 of what is read."""
+    expected = (
+        Found(each.name, ObjectInfo(each.name, each.size, checksum=Checksum(_BLAKE3, bytes.fromhex(each.blake3))))
+        for each in manifest
+    )
+    taken = (pair for pair in merge(expected, side.listed()) if rules.rules.filters.takes(pair.name))
+    return _run(taken, partial(_against, side.store), _size_of_pair, rules)
+
+
+def verify_copy(source: Side, target: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
+    """Compare two stores: what ``target`` lacks, has too much, or has otherwise than ``source``.
+
+    Every byte of both is read, unless ``quick``. Of attributes those are compared that the source has set and both can keep.
+    """
+    pairs = merge(source.required(), target.listed())
+    taken = (
+        step.pair for step in plan(pairs, rules.rules) if step.action is not Action.LEAVE or step.reason == "extra"
+    )
+    return _run(taken, partial(_compared, source.store, target.store, rules), _size_of_pair, rules)
+
+
+def _run(
+    items: Iterator[T], action: Callable[[T], Verified], size_of: Callable[[T], int], rules: VerifyRules
+) -> Generator[Verified, None, None]:
+    return reported("verify", items, size_of, lambda each: in_order(each, action, rules.concurrency))
+
+
+def _size_of_found(found: Found) -> int:
+    return found.info.size or 0
+
+
+def _size_of_pair(pair: Pair) -> int:
+    known = pair.target or pair.source
+    return (known.size if known else 0) or 0
+
+
+def _explaining(name: str, info: ObjectInfo, store: Storage, check: Callable[[], Verified]) -> Verified:
+    """The verdict, also where looking fails."""
+    try:
+        return check()
+    except CancelledError:
+        raise
+    except StorageError as error:
+        explained(error, "get", info.key, store)
+        problem = next(problem for kind, problem in _PROBLEMS if isinstance(error, kind))
+        return Verified(name, info.size, problem, error.message, error)
+
+
+def _scrubbed(store: Storage, found: Found) -> Verified:
+    def check() -> Verified:
+        info = found.info
+        read = digest_of(store, info.key, _BLAKE3, size=info.size or 0)
+        if info.size is not None and read.size != info.size and read.info.etag == info.etag:
+            return Verified(found.name, info.size, Problem.SIZE, f"{read.size:,} bytes, listed with {info.size:,}")
+        return Verified(found.name, read.size)
+
+    return _explaining(found.name, found.info, store, check)
+
+
+def _against(store: Storage, pair: Pair) -> Verified:
+    expected, info = pair.source, pair.target
+    if expected is None or info is None:
+        return _one_sided(pair)
+
+    def check() -> Verified:
+        if info.size is not None and info.size != expected.size:
+            return Verified(pair.name, info.size, Problem.SIZE, f"{info.size:,} bytes instead of {expected.size:,}")
+        read = digest_of(store, info.key, _BLAKE3, size=info.size or 0)
+        if read.size != expected.size:
+            return Verified(pair.name, read.size, Problem.SIZE, f"{read.size:,} bytes instead of {expected.size:,}")
+        if read.checksum != expected.checksum:
+            return Verified(pair.name, read.size, Problem.CONTENT, f"{read.checksum} instead of {expected.checksum}")
+        return Verified(pair.name, read.size)
+
+    return _explaining(pair.name, info, store, check)
+
+
+def _compared(source: Storage, target: Storage, rules: VerifyRules, pair: Pair) -> Verified:
+    ours, theirs = pair.source, pair.target
+    if ours is None or theirs is None:
+        return _one_sided(pair)
+
+    def check() -> Verified:
+        if None not in {ours.size, theirs.size} and ours.size != theirs.size:
+            return Verified(pair.name, theirs.size, Problem.SIZE, f"{theirs.size:,} bytes instead of {ours.size:,}")
+        verdict = compare(source, ours, target, theirs, contents=not rules.quick)
+        if verdict is Verdict.UNKNOWN:
+            verdict = compare(source, ours, target, theirs, contents=True)
+        if verdict is Verdict.DIFFERENT:
+            return Verified(pair.name, theirs.size, Problem.CONTENT, "the bytes are different")
+        detail = _other_attributes(source, ours, target, theirs) if rules.attributes else ""
+        return Verified(pair.name, theirs.size, Problem.ATTRIBUTES if detail else None, detail)
+
+    return _explaining(pair.name, theirs, target, check)
+
+
+def _one_sided(pair: Pair) -> Verified:
+    if pair.target is not None:
+        return Verified(pair.name, pair.target.size, Problem.EXTRA)
+    return Verified(pair.name, None if pair.source is None else pair.source.size, Problem.MISSING)
+
+
+def _other_attributes(source: Storage, ours: ObjectInfo, target: Storage, theirs: ObjectInfo) -> str:
+    """The attributes that the source has set, both can keep, and the target has otherwise; empty for none."""
+    both = source.capabilities.attributes & target.capabilities.attributes
+    if not both:
+        return ""
+    here, there = source.stat(ours.key).attributes, target.stat(theirs.key).attributes
+    if here is None or there is None:
+        return ""
+    other = [name for name in sorted(here.named() & both) if getattr(here, name) != getattr(there, name)]
+    return f"another {', '.join(other).replace('_', ' ')}" if other else ""
