@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, str]] = {
     "sync": "Make a folder like another: copy what is missing or different.",
     "verify": "Read everything, and find what is damaged, missing or different.",
     "manifest": "Write down the name, size and digest of every object.",
+    "gc": "Delete objects that nothing references, after a time of grace.",
     "rm": "Delete objects.",
     "du": "Count objects and bytes, by folder.",
     "mb": "Make a bucket, container or root folder.",
