@@ -18,7 +18,7 @@ from mediagit_storage.errors import ConfigError
 from mediagit_storage.private_files import locked_beside, replace_private_file
 from mediagit_storage.types import JSON
 
-__all__ = ["add_profile", "remove_profile", "rename_profile"]
+__all__ = ["add_profile", "remove_profile", "rename_profile", "supersede_profile"]
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER: Final = re.compile(
@@ -34,13 +34,7 @@ def add_profile(profile: Profile, path: Path | None = None) -> Path:
     """
     check_profile_name(profile.name)
 
-    def add(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
-        if profile.name in found:
-            raise ConfigError(f"there is a profile {profile.name!r} already")
-        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-        return text + gap + _toml(profile), {**found, profile.name: profile}
-
-    return _change(path, add)
+    return _change(path, lambda text, found: _added(text, found, profile))
 
 
 def remove_profile(name: str, path: Path | None = None) -> Path:
@@ -56,21 +50,39 @@ def remove_profile(name: str, path: Path | None = None) -> Path:
 def rename_profile(name: str, new: str, path: Path | None = None) -> Path:
     """Give a profile another name, in its place in the file; the file's path. A name that is taken is a `ConfigError`."""
     check_profile_name(new)
+    return _change(path, lambda text, found: _renamed(text, found, name, new), name)
 
-    def rename(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
-        if new in found:
-            raise ConfigError(f"there is a profile {new!r} already")
-        renamed = _HEADER.sub(
-            lambda header: (
-                f"{header['open']}{_key(new)}{header['rest']}" if _plain(header["name"]) == name else header[0]
-            ),
-            text,
-        )
-        moved = found[name]
-        others = {each: profile for each, profile in found.items() if each != name}
-        return renamed, {**others, new: Profile(new, moved.url, moved.options, moved.layers)}
 
-    return _change(path, rename, name)
+def supersede_profile(profile: Profile, kept_as: str, path: Path | None = None) -> Path:
+    """Put a profile in place of the one that has its name, which is kept under another; the file's path.
+
+    In one step: whoever opens the profile meanwhile gets the old one or the new one.
+    """
+    check_profile_name(kept_as)
+
+    def supersede(text: str, found: dict[str, Profile]) -> tuple[str, dict[str, Profile]]:
+        return _added(*_renamed(text, found, profile.name, kept_as), profile)
+
+    return _change(path, supersede, profile.name)
+
+
+def _added(text: str, found: dict[str, Profile], profile: Profile) -> tuple[str, dict[str, Profile]]:
+    if profile.name in found:
+        raise ConfigError(f"there is a profile {profile.name!r} already")
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    return text + gap + _toml(profile), {**found, profile.name: profile}
+
+
+def _renamed(text: str, found: dict[str, Profile], name: str, new: str) -> tuple[str, dict[str, Profile]]:
+    if new in found:
+        raise ConfigError(f"there is a profile {new!r} already")
+    renamed = _HEADER.sub(
+        lambda header: f"{header['open']}{_key(new)}{header['rest']}" if _plain(header["name"]) == name else header[0],
+        text,
+    )
+    moved = found[name]
+    others = {each: profile for each, profile in found.items() if each != name}
+    return renamed, {**others, new: Profile(new, moved.url, moved.options, moved.layers)}
 
 
 _Edit = Callable[[str, dict[str, Profile]], tuple[str, dict[str, Profile]]]

@@ -6,6 +6,7 @@ and the caller wants that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from mediagit_storage.layers.base import Layer
@@ -14,7 +15,7 @@ from mediagit_storage.tools.contents import digest_of, opened, same_bytes
 from mediagit_storage.tools.plan import listed_checksum
 from mediagit_storage.types import Checksum, ObjectInfo, ReadOptions
 
-__all__ = ["Verdict", "compare"]
+__all__ = ["Verdict", "compare", "other_attributes"]
 
 
 class Verdict(StrEnum):
@@ -65,3 +66,14 @@ def _verdict(ours: Checksum, theirs: Checksum) -> Verdict:
     if ours.algorithm != theirs.algorithm:
         return Verdict.UNKNOWN
     return Verdict.EQUAL if ours.digest == theirs.digest else Verdict.DIFFERENT
+
+
+def other_attributes(source: Storage, ours: ObjectInfo, target: Storage, theirs: ObjectInfo) -> Sequence[str]:
+    """The attributes that the source has set, both can keep, and the target has otherwise, by name. Two requests at most."""
+    both = source.capabilities.attributes & target.capabilities.attributes
+    if not both:
+        return ()
+    here, there = source.stat(ours.key).attributes, target.stat(theirs.key).attributes
+    if here is None or there is None:
+        return ()
+    return [name for name in sorted(here.named() & both) if getattr(here, name) != getattr(there, name)]

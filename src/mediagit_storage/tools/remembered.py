@@ -19,10 +19,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from mediagit_storage.events import Event, emit
-from mediagit_storage.journal import journal_name, private_folder
+from mediagit_storage.journal import journal_name, private_folder, state_folder
+from mediagit_storage.tools.places import lasting_location
+from mediagit_storage.tools.sides import Side
 from mediagit_storage.types import ObjectInfo
 
-__all__ = ["Remembered", "evidence", "settled"]
+__all__ = ["Remembered", "evidence", "remembered_between", "settled"]
 
 #: What is kept of a pair, in bytes: two different pairs do not share it by accident.
 _DIGEST: Final = 16
@@ -47,6 +49,15 @@ def settled(info: ObjectInfo, now: datetime | None = None) -> bool:
     """Whether an object was last written long enough ago for its ETag to stand for its bytes."""
     moment = datetime.now(UTC) if now is None else now
     return info.modified is not None and moment - info.modified >= _TICK
+
+
+def remembered_between(kind: str, source: Side, target: Side) -> Remembered:
+    """The memory of this user for two folders and one ``kind`` of facts; one that keeps nothing where none could last."""
+    ours, theirs = (lasting_location(side.store, side.prefix) for side in (source, target))
+    folder = state_folder()
+    if ours is None or theirs is None or folder is None:
+        return Remembered(None, ("", ""))
+    return Remembered(folder.with_name(kind), ("\n".join(ours), "\n".join(theirs)))
 
 
 class Remembered:

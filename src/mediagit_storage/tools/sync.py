@@ -20,7 +20,7 @@ from mediagit_storage.capabilities import ALL_ATTRIBUTES
 from mediagit_storage.errors import LimitExceededError, StorageError
 from mediagit_storage.progress import NO_TRANSFER
 from mediagit_storage.storage import Storage
-from mediagit_storage.tools.comparing import Verdict, compare
+from mediagit_storage.tools.comparing import Verdict, compare, other_attributes
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects
 from mediagit_storage.tools.outcomes import explained
 from mediagit_storage.tools.places import location_of, refuse_inside
@@ -28,7 +28,7 @@ from mediagit_storage.tools.plan import Action, DeletionLimit, Pair, Step, SyncR
 from mediagit_storage.tools.remembered import Remembered, evidence, settled
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
-from mediagit_storage.types import DeleteOptions
+from mediagit_storage.types import DeleteOptions, ObjectInfo
 
 __all__ = ["SyncCounts", "Synced", "Syncing", "lost_attributes", "sync_objects"]
 
@@ -66,12 +66,17 @@ class SyncCounts:
 
 @dataclass(frozen=True, slots=True)
 class Syncing:
-    """How to sync: what is compared, how it is copied, how much of the target may be deleted. ``dry`` does nothing."""
+    """How to sync: what is compared, how it is copied, how much of the target may be deleted. ``dry`` does nothing.
+
+    ``proven`` remembers only what was read back and compared, attributes included, and believes nothing but that: what is
+    copied now is compared by the next sync. It needs rules with ``contents``.
+    """
 
     rules: SyncRules = field(default_factory=SyncRules)
     copying: CopyRules = field(default_factory=CopyRules)
     limit: DeletionLimit = field(default_factory=DeletionLimit)
     dry: bool = False
+    proven: bool = False
 
 
 def lost_attributes(source: Storage, target: Storage) -> frozenset[str]:
@@ -178,7 +183,8 @@ class _Sync:
                 yield decided.get(step.pair.name) or step._replace(action=Action.EQUAL, reason="remembered")
 
     def _is_known(self, pair: Pair) -> bool:
-        if self._how.rules.contents or not self._exact or pair.source is None or pair.target is None:
+        believed = self._exact and (self._how.proven or not self._how.rules.contents)
+        if not believed or pair.source is None or pair.target is None:
             return False
         return self._memory.known(pair.name, evidence(pair.name, pair.source, pair.target))
 
@@ -194,10 +200,15 @@ class _Sync:
             return step._replace(action=Action.COPY, reason="unknown")
         if verdict is not Verdict.EQUAL:
             return step._replace(action=Action.COPY, reason="content" if verdict is Verdict.DIFFERENT else "unknown")
+        if self._how.proven and self._has_other_attributes(ours, theirs):
+            return step._replace(action=Action.COPY, reason="attributes")
         proof = evidence(step.pair.name, ours, theirs)
         if calm and self._exact and proof is not None:
             self._memory.add(step.pair.name, proof)
         return step._replace(action=Action.EQUAL, reason="content")
+
+    def _has_other_attributes(self, ours: ObjectInfo, theirs: ObjectInfo) -> bool:
+        return bool(other_attributes(self._source.store, ours, self._target.store, theirs))
 
     # ---- copying
 
@@ -221,7 +232,14 @@ class _Sync:
 
     def _remember(self, step: Step, copied: Copied) -> None:
         source, info = step.pair.source, copied.info
-        if source is None or info is None or copied.etag != source.etag or not self._exact or not settled(source):
+        if (
+            self._how.proven
+            or source is None
+            or info is None
+            or copied.etag != source.etag
+            or not self._exact
+            or not settled(source)
+        ):
             return
         proof = evidence(step.pair.name, source, info)
         if proof is not None:

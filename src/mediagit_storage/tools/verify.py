@@ -16,7 +16,7 @@ from mediagit_storage.errors import CancelledError, DecryptionError, IntegrityEr
 from mediagit_storage.layers.base import layers_of
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.ahead import reported
-from mediagit_storage.tools.comparing import Verdict, compare
+from mediagit_storage.tools.comparing import Verdict, compare, other_attributes
 from mediagit_storage.tools.contents import digest_of
 from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.outcomes import explained
@@ -193,8 +193,9 @@ def _compared(source: Storage, target: Storage, rules: VerifyRules, pair: Pair) 
             verdict = compare(source, ours, target, theirs, contents=True)
         if verdict is Verdict.DIFFERENT:
             return Verified(pair.name, theirs.size, Problem.CONTENT, "the bytes are different")
-        detail = _other_attributes(source, ours, target, theirs) if rules.attributes else ""
-        return Verified(pair.name, theirs.size, Problem.ATTRIBUTES if detail else None, detail)
+        other = other_attributes(source, ours, target, theirs) if rules.attributes else ()
+        detail = f"another {', '.join(other).replace('_', ' ')}" if other else ""
+        return Verified(pair.name, theirs.size, Problem.ATTRIBUTES if other else None, detail)
 
     return _explaining(pair.name, theirs, target, check)
 
@@ -203,15 +204,3 @@ def _one_sided(pair: Pair) -> Verified:
     if pair.target is not None:
         return Verified(pair.name, pair.target.size, Problem.EXTRA)
     return Verified(pair.name, None if pair.source is None else pair.source.size, Problem.MISSING)
-
-
-def _other_attributes(source: Storage, ours: ObjectInfo, target: Storage, theirs: ObjectInfo) -> str:
-    """The attributes that the source has set, both can keep, and the target has otherwise; empty for none."""
-    both = source.capabilities.attributes & target.capabilities.attributes
-    if not both:
-        return ""
-    here, there = source.stat(ours.key).attributes, target.stat(theirs.key).attributes
-    if here is None or there is None:
-        return ""
-    other = [name for name in sorted(here.named() & both) if getattr(here, name) != getattr(there, name)]
-    return f"another {', '.join(other).replace('_', ' ')}" if other else ""
