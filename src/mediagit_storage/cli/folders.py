@@ -10,12 +10,13 @@ import click
 
 from mediagit_storage.cli.durations import Duration, utc_now
 from mediagit_storage.cli.filter_options import filter_options, filters_of
-from mediagit_storage.cli.session import Place
+from mediagit_storage.cli.session import Place, Session
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.tools.filters import Filter, Filters
 from mediagit_storage.tools.plan import SyncRules
 from mediagit_storage.tools.selecting import find_object
 from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.sync import lost_attributes
 
 __all__ = ["choosing_options", "chosen_rules", "chosen_side"]
 
@@ -57,3 +58,11 @@ def chosen_side(place: Place) -> Side:
     if place.key and not place.contents and find_object(place.store, place.key) is not None:
         raise ConfigError(f"{place.text!r} is an object, and a folder is needed here")
     return Side(place.store, place.key if not place.key or place.key.endswith("/") else f"{place.key}/")
+
+
+def told_attributes(this: Session, source: Place, target: Place, *, drop: bool) -> None:
+    """Say before the start which attributes the target cannot keep, unless they are to be dropped."""
+    lost = lost_attributes(source.store, target.store)
+    if lost and not drop:
+        names = ", ".join(sorted(lost)).replace("_", " ")
+        this.out.note(f"{target.text} keeps no {names}: objects that have any fail, unless --drop-attributes is given")

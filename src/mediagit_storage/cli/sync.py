@@ -12,20 +12,17 @@ from typing import Final
 import click
 
 from mediagit_storage.cli.filter_options import FilteringCommand
-from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side
+from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
 from mediagit_storage.cli.many import Failures
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.errors import CancelledError
-from mediagit_storage.journal import state_folder
 from mediagit_storage.tools.copying import CopyRules
-from mediagit_storage.tools.places import lasting_location
 from mediagit_storage.tools.plan import Action, DeletionLimit
-from mediagit_storage.tools.remembered import Remembered
-from mediagit_storage.tools.sides import Side
-from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, lost_attributes, sync_objects
+from mediagit_storage.tools.remembered import remembered_between
+from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, sync_objects
 from mediagit_storage.types import JSON
 
 __all__ = ["command"]
@@ -101,12 +98,9 @@ def command(
 
 def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile) -> int:
     sides = chosen_side(source), chosen_side(target)
-    lost = lost_attributes(source.store, target.store)
-    if lost and not syncing.copying.drop_attributes:
-        names = ", ".join(sorted(lost)).replace("_", " ")
-        this.out.note(f"{target.text} keeps no {names}: objects that have any fail, unless --drop-attributes is given")
+    told_attributes(this, source, target, drop=syncing.copying.drop_attributes)
     tally = _Tally(this, report, dry=syncing.dry)
-    with _memory(*sides) as memory, progress_bar(this):
+    with remembered_between("syncs", *sides) as memory, progress_bar(this):
         try:
             with closing(sync_objects(*sides, syncing, memory, tally.counts)) as results:
                 for synced in results:
@@ -115,14 +109,6 @@ def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report:
             tally.stopped()
             raise
     return tally.close()
-
-
-def _memory(source: Side, target: Side) -> Remembered:
-    ours, theirs = lasting_location(source.store, source.prefix), lasting_location(target.store, target.prefix)
-    folder = state_folder()
-    if ours is None or theirs is None or folder is None:
-        return Remembered(None, ("", ""))
-    return Remembered(folder.with_name("syncs"), ("\n".join(ours), "\n".join(theirs)))
 
 
 class _Tally:

@@ -1,0 +1,177 @@
+"""``mgs migrate``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from mediagit_storage.cli.exit_codes import SOME_FAILED
+from mediagit_storage.cli.filter_options import FilteringCommand
+from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
+from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
+from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.progress_bar import progress_bar
+from mediagit_storage.cli.report_file import ReportFile, report_file
+from mediagit_storage.cli.session import Place, Session, session
+from mediagit_storage.config import Profile, load_profiles
+from mediagit_storage.errors import CancelledError, ConfigError
+from mediagit_storage.profile_editing import supersede_profile
+from mediagit_storage.tools.copying import CopyRules
+from mediagit_storage.tools.migrate import Migrating, MigrationCounts, MigrationStep, migrate
+from mediagit_storage.tools.places import location_of
+from mediagit_storage.tools.remembered import remembered_between
+from mediagit_storage.types import JSON
+from mediagit_storage.url import profile_part
+
+__all__ = ["command"]
+
+
+@click.command("migrate", cls=FilteringCommand)
+@click.argument("source", shell_complete=complete_target)
+@click.argument("target", shell_complete=complete_target)
+@click.option("--cutover", metavar="PROFILE", help="Then let PROFILE, which leads to SOURCE, lead to TARGET.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
+@click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
+@click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
+@choosing_options
+@dry_run
+@common
+@click.pass_context
+def command(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    *,
+    cutover: str | None,
+    report: Path | None,
+    create: bool,
+    drop_attributes: bool,
+    max_age: timedelta | None,  # noqa: ARG001  # `chosen_rules` reads them
+    min_age: timedelta | None,  # noqa: ARG001
+) -> int:
+    """Move a storage to another one, and prove that everything arrived.
+
+    SOURCE is only read. Everything in it is copied to TARGET, then read from both and compared, with its attributes; what
+    changed meanwhile is copied again, until one pass finds all equal. A run that was interrupted goes on when it is
+    repeated: nothing that was proven is copied or read again.
+
+    With --cutover the profile that leads to SOURCE then leads to TARGET, and to the old place for what is still written
+    there: the old profile stays under its name with -old. --dry-run counts what would be copied.
+    """
+    run = ctx.ensure_object(Run)
+    migrating = Migrating(
+        chosen_rules(ctx),
+        CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency),
+        dry=run.dry_run,
+    )
+    with session(run) as this, report_file(report) as written:
+        places = this.place(source), this.place(target)
+        change = None if cutover is None else _prepared(this, cutover, places[0], target)
+        if create and not run.dry_run:
+            places[1].store.create()
+        code = _migrate(this, *places, migrating, written)
+        if change is not None and code == 0 and not run.dry_run:
+            path = supersede_profile(change.profile, change.old)
+            this.out.note(
+                f"profile {change.profile.name!r} in {path} leads to {target} now, and {change.old!r} to the old place;"
+                f" when nothing writes there any more, run `mgs migrate {change.old}: {target}` again"
+            )
+        return code
+
+
+class _Cutover(NamedTuple):
+    profile: Profile
+    old: str
+
+
+def _prepared(this: Session, name: str, source: Place, target: str) -> _Cutover:
+    """The profile as it will be. What speaks against it is a `ConfigError` before anything is copied."""
+    profiles = load_profiles()
+    profiles.get(name)
+    whole = this.place(f"{name}:")
+    if location_of(whole.store, whole.key) != location_of(source.store, source.key):
+        raise ConfigError(f"the profile {name!r} does not lead to what is migrated: name it as the source, {name}:")
+    old = f"{name}-old"
+    if old in profiles.by_name:
+        raise ConfigError(f"there is a profile {old!r} already, which the old place was to get: rename it first")
+    found = _profile_of(target, profiles.by_name)
+    layers = ({"layer": "migrating", "old": f"{old}:"}, *found.layers)
+    return _Cutover(Profile(name, found.url, found.options, layers), old)
+
+
+def _profile_of(target: str, profiles: Mapping[str, Profile]) -> Profile:
+    """What a target says, as a profile would."""
+    if named := profile_part(target):
+        if named[1]:
+            raise ConfigError(f"{target!r} is a folder in a profile: a cutover leads to a whole profile or a URL")
+        return profiles[named[0]]
+    return Profile("", target if "://" in target else str(Path(target).absolute()))
+
+
+def _migrate(this: Session, source: Place, target: Place, migrating: Migrating, report: ReportFile) -> int:
+    sides = chosen_side(source), chosen_side(target)
+    told_attributes(this, source, target, drop=migrating.copying.drop_attributes)
+    tally = _Tally(this, report, dry=migrating.dry)
+    with remembered_between("migrations", *sides) as journal, progress_bar(this):
+        try:
+            with closing(migrate(*sides, migrating, journal, tally.counts)) as steps:
+                for step in steps:
+                    tally.add(step)
+        except BaseException:
+            tally.summary()
+            raise
+    return tally.close()
+
+
+class _Tally:
+    """Tells what is done as it happens, and what failed at the end."""
+
+    def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
+        self.counts = MigrationCounts()
+        self._this = this
+        self._report = report
+        self._dry = dry
+        self._started = time.monotonic()
+        self._failures = Failures()
+
+    def add(self, step: MigrationStep) -> None:
+        """One more is copied, or failed."""
+        synced = step.synced
+        if synced.error is not None:
+            if isinstance(synced.error, CancelledError):
+                raise synced.error
+            self._failures.add(synced.error)
+            self._report.error(synced.error)
+            return
+        status = "planned" if synced.planned else "copied"
+        fields: dict[str, JSON] = {
+            "name": synced.name, "reason": synced.reason, "size": synced.size, "pass": step.number, "status": status
+        }  # fmt: skip
+        self._report.record("migrate", fields)
+        if self._this.run.json:
+            self._this.out.record("migrate", fields)
+        elif self._this.run.verbose:
+            self._this.out.note(f"{status} {synced.name} ({synced.reason})")
+
+    def close(self) -> int:
+        """Name what failed, write the closing line, and return the exit code."""
+        code = self._failures.tell(self._this)
+        self.summary()
+        if self.counts.complete:
+            self._this.out.note(f"everything is there: {self.counts.proven:,} objects are equal in every byte")
+        elif code:
+            self._this.out.note("not everything is there: run the same command again when the cause is mended")
+        return code or (0 if self.counts.complete or self._dry else SOME_FAILED)
+
+    def summary(self) -> None:
+        """The closing line."""
+        counts = self.counts
+        others = {"proven": counts.proven, "extra": counts.extra, "passes": counts.passes, "failed": counts.failed}
+        verb = "would have copied" if self._dry else "copied"
+        self._this.out.summary(verb, counts.copied, counts.bytes, time.monotonic() - self._started, others)
