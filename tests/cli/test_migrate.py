@@ -61,6 +61,23 @@ def test_a_cutover_lets_the_profile_lead_to_both(mgs, profiles, work, target):
     assert not (work / "old" / "fresh").exists()
 
 
+def test_layers_of_the_new_place_keep_their_order(mgs, profiles, work):
+    with profiles.open("a") as file:
+        file.write('[[next.layers]]\nlayer = "cache"\n[[next.layers]]\nlayer = "compress"\n')
+    assert mgs("migrate", "media:", "next:", "--create", "--cutover", "media").code == 0
+    names = [layer["layer"] for layer in load_profiles().by_name["media"].layers]
+    assert names == ["cache", "migrating", "compress"]
+    assert mgs("cat", "media:b/c").out == "old/b/c"
+
+
+def test_layers_that_cannot_stand_there_are_refused_before_anything_is_copied(mgs, profiles, work):
+    with profiles.open("a") as file:
+        file.write('[[next.layers]]\nlayer = "compress"\n[[next.layers]]\nlayer = "cache"\n')
+    result = mgs("migrate", "media:", "next:", "--create", "--cutover", "media")
+    assert (result.code, "cache" in result.err) == (2, True)
+    assert not any((work / "new").rglob("*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

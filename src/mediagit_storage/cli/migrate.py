@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import click
 
@@ -21,6 +21,7 @@ from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.config import Profile, load_profiles
 from mediagit_storage.errors import CancelledError, ConfigError
+from mediagit_storage.opening import open_storage
 from mediagit_storage.profile_editing import supersede_profile
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.migrate import Migrating, MigrationCounts, MigrationStep, migrate
@@ -30,6 +31,9 @@ from mediagit_storage.types import JSON
 from mediagit_storage.url import profile_part
 
 __all__ = ["command"]
+
+#: Layers that change no bytes and see both places where they lie outermost.
+_FOR_BOTH: Final = frozenset({"cache", "observe", "readonly", "throttle"})
 
 
 @click.command("migrate", cls=FilteringCommand)
@@ -101,8 +105,17 @@ def _prepared(this: Session, name: str, source: Place, target: str) -> _Cutover:
     if old in profiles.by_name:
         raise ConfigError(f"there is a profile {old!r} already, which the old place was to get: rename it first")
     found = _profile_of(target, profiles.by_name)
-    layers = ({"layer": "migrating", "old": f"{old}:"}, *found.layers)
-    return _Cutover(Profile(name, found.url, found.options, layers), old)
+    # As it will be, but for the name that the old place has now: opening asks nobody anything.
+    with open_storage(found.url, options=found.options, layers=_joined(found, f"{name}:")):
+        return _Cutover(Profile(name, found.url, found.options, _joined(found, f"{old}:")), old)
+
+
+def _joined(found: Profile, old: str) -> tuple[Mapping[str, JSON], ...]:
+    """The layers of a profile with the one that reads from the old place, too: inside of what is for both of them."""
+    lead = next(
+        (index for index, each in enumerate(found.layers) if each.get("layer") not in _FOR_BOTH), len(found.layers)
+    )
+    return (*found.layers[:lead], {"layer": "migrating", "old": old}, *found.layers[lead:])
 
 
 def _profile_of(target: str, profiles: Mapping[str, Profile]) -> Profile:
