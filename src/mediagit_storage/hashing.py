@@ -1,7 +1,7 @@
 """Digests by name, for checksums that a caller declares or that a layer keeps.
 
-``md5`` and ``sha256`` are in the standard library; ``crc32c`` and ``blake3`` come with the extra ``checksum``. A large
-BLAKE3 is computed by several threads.
+``md5`` and ``sha256`` are in the standard library; ``crc32c``, ``crc64nvme`` and ``blake3`` come with the extra
+``checksum``. A large BLAKE3 is computed by several threads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Final, Protocol, cast
 
 from mediagit_storage.errors import ChecksumError, ConfigError
@@ -23,9 +24,11 @@ __all__ = [
     "Hasher",
     "check_declared",
     "crc32c_at_hand",
+    "crc64_at_hand",
     "hash_data",
     "hash_region",
     "new_hasher",
+    "quick_crc32c",
     "verify",
     "verify_kept",
 ]
@@ -39,7 +42,14 @@ _SHARED_PIECE: Final = 4 * 1024 * 1024
 _MAX_THREADS: Final = 8
 
 #: The algorithms that can be declared, and how many bytes their digests have.
-DIGEST_SIZES: Final = {"md5": 16, "sha256": 32, "crc32c": 4, "blake3": 32}
+DIGEST_SIZES: Final = {"md5": 16, "sha256": 32, "crc32c": 4, "crc64nvme": 8, "blake3": 32}
+
+#: What computes those that are not in the standard library: module and name.
+_LIBRARIES: Final = {
+    "crc32c": ("google_crc32c", "Checksum"),
+    "crc64nvme": ("awscrt.checksums", "crc64nvme"),
+    "blake3": ("blake3", "blake3"),
+}
 
 
 class Hasher(Protocol):
@@ -50,8 +60,24 @@ class Hasher(Protocol):
         ...
 
     def digest(self) -> bytes:
-        """The digest of all bytes so far (CRC32C in network byte order)."""
+        """The digest of all bytes so far (CRCs in network byte order)."""
         ...
+
+
+class _Crc64:
+    """CRC-64/NVME by the function of awscrt."""
+
+    __slots__ = ("_compute", "_value")
+
+    def __init__(self, compute: Callable[[BytesLike, int], int]) -> None:
+        self._compute = compute
+        self._value = 0
+
+    def update(self, data: BytesLike, /) -> None:
+        self._value = self._compute(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(8, "big")
 
 
 def new_hasher(algorithm: str, *, size: int = 0) -> Hasher:
@@ -65,20 +91,47 @@ def new_hasher(algorithm: str, *, size: int = 0) -> Hasher:
         return hashlib.md5(usedforsecurity=False)
     if algorithm == "sha256":
         return hashlib.sha256()
-    module, name = {"crc32c": ("google_crc32c", "Checksum"), "blake3": ("blake3", "blake3")}[algorithm]
     # Threads of its own: those that the library shares by default are gone after a fork, and it would wait for them.
     options = {"max_threads": min(os.cpu_count() or 1, _MAX_THREADS)} if _is_shared(algorithm, size) else {}
+    made = _maker(algorithm)
+    return _Crc64(cast("Callable[[BytesLike, int], int]", made)) if algorithm == "crc64nvme" else cast("Hasher", made(**options))
+
+
+@cache
+def _maker(algorithm: str) -> Callable[..., object]:
+    """What the library of an algorithm that is not in the standard library offers for it."""
+    module, name = _LIBRARIES[algorithm]
     try:
-        # Looking first saves half of the time that a small hash takes.
-        library = sys.modules.get(module) or importlib.import_module(module)
-        return cast("Hasher", getattr(library, name)(**options))
-    except ImportError:
+        # Never out of `sys.modules` directly: one that another thread imports at this moment is there, and not yet whole.
+        made: Callable[..., object] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
         raise ConfigError(f"{algorithm} needs the extra 'checksum': pip install 'mediagit-storage[checksum]'") from None
+    return made
 
 
 def crc32c_at_hand() -> bool:
     """Whether the library that computes CRC32C is installed."""
     return importlib.util.find_spec("google_crc32c") is not None
+
+
+@cache
+def quick_crc32c() -> Callable[[int, bytes], int] | None:
+    """``crc32c(value, data)``, which goes on from the ``value`` of what came before (0 of nothing), in machine code.
+
+    None where that is not installed; the library's own substitute in Python would take a thousand times as long.
+    """
+    try:
+        library = importlib.import_module("google_crc32c")
+    except ImportError:
+        return None
+    return cast("Callable[[int, bytes], int]", library.extend) if library.implementation == "c" else None
+
+
+def crc64_at_hand() -> bool:
+    """Whether the library that computes CRC-64/NVME is installed, and new enough. It is loaded for that."""
+    if importlib.util.find_spec("awscrt") is None:
+        return False
+    return hasattr(importlib.import_module("awscrt.checksums"), "crc64nvme")
 
 
 def hash_region(region: FileRegion, offset: int, length: int, algorithm: str) -> Hasher:

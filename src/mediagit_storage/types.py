@@ -46,6 +46,7 @@ PresignMethod = Literal["GET", "PUT", "DELETE"]
 
 V_co = TypeVar("V_co", covariant=True)
 _EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_NAMES: Final = frozenset[str]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ class Attributes:
 
     def named(self) -> frozenset[str]:
         """The names of the fields that hold something: what a backend has to be able to keep."""
+        texts = (self.content_type, self.cache_control, self.content_encoding, self.content_disposition)
+        if not any((*texts, self.metadata, self.storage_class, self.tags)):
+            return _NO_NAMES
         return frozenset(name for name in self.__slots__ if getattr(self, name))
 
 
@@ -88,7 +92,7 @@ WHOLE: Final = ByteRange()
 
 
 class Checksum(NamedTuple):
-    """A declared digest: ``algorithm`` is ``md5``, ``sha256``, ``crc32c`` or ``blake3``; ``digest`` the raw bytes."""
+    """A declared digest: ``algorithm`` is md5, sha256, crc32c, crc64nvme or blake3; ``digest`` the raw bytes."""
 
     algorithm: str
     digest: bytes

@@ -36,7 +36,7 @@ from .answers import begun, body_of, crc, document, header, held, lines, ranges,
 
 KIB = 1024
 UNIT = 256 * KIB
-SIZES = {"part_size": UNIT, "multipart_threshold": 1000, "anonymous": True}
+SIZES = {"part_size": UNIT, "multipart_threshold": 1000, "anonymous": True, "in_chunks": True}
 DATA = content(600 * KIB)
 ONE, TWO, REST = UNIT, 2 * UNIT, 600 * KIB
 CANCELLED = answer(499, b"", [("connection", "close")])

@@ -35,7 +35,8 @@ from mediagit_storage.testing.toxics import (
 from .conftest import new_name, open_bucket
 
 KIB = 1024
-SESSIONS = {"part_size": 256 * KIB, "multipart_threshold": 100 * KIB}
+WHOLE = {"part_size": 256 * KIB, "multipart_threshold": 100 * KIB}
+SESSIONS = {**WHOLE, "in_chunks": True}
 pytestmark = pytest.mark.uses_server("fake-gcs-server")
 
 
@@ -126,6 +127,18 @@ def test_a_chunk_that_broke_off_is_sent_again(through, tmp_path, toxic, number):
     assert [each.key for each in plain.list()] == ["k"]
 
 
+@pytest.mark.parametrize("toxic", [ResetWhileSending(100 * KIB), SwallowAnswer(), Fail(503)], ids=repr)
+@pytest.mark.parametrize("number", [1, -1])
+def test_one_request_that_broke_off_is_sent_again(through, tmp_path, toxic, number):
+    proxy, spoilt, plain = through(Fault(toxic, matches=chunk(number)), **WHOLE)
+    data = content(700 * KIB)
+    (tmp_path / "file").write_bytes(data)
+    with proxy:
+        spoilt.upload(tmp_path / "file", "k")
+    assert plain.get("k") == data
+    assert [each.key for each in plain.list()] == ["k"]
+
+
 @pytest.mark.parametrize("toxic", [ResetBefore(), ResetWhileSending(1000), Fail(503)], ids=repr)
 @pytest.mark.parametrize("number", [1, 2, -1])
 def test_a_chunk_of_a_stream_is_sent_again(through, toxic, number):
@@ -188,7 +201,9 @@ def test_a_source_that_fails_cancels_its_session(through):
     with proxy:
         with pytest.raises(KeyError):
             spoilt.put("k", source())
-        assert [request.method for request in proxy.requests] == ["POST", "PUT", "DELETE"]
+        # The first chunk may have been on its way.
+        methods = [request.method for request in proxy.requests]
+        assert (methods[0], methods[-1]) == ("POST", "DELETE")
     assert [*plain.list()] == []
 
 

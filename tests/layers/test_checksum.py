@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ import pytest
 from blake3 import blake3
 
 import mediagit_storage as mgs
+from mediagit_storage import hashing
 from mediagit_storage.backend import BatchLimits, Body, PutOperation, ReadOperation, StatOperation
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
@@ -800,9 +803,39 @@ def test_options_are_checked_and_exported(tmp_path):
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "blake3", None)
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    # Once found it is not looked for again.
+    monkeypatch.setattr(hashing, "_maker", hashing._maker.__wrapped__)
     with pytest.raises(ConfigError, match=r"mediagit-storage\[checksum\]"):
         ChecksumLayer(MemoryBackend())
+
+
+FIRST_USE = """
+import subprocess
+import sys
+import threading
+from mediagit_storage.hashing import new_hasher
+
+together, failed = threading.Barrier(16), []
+
+def use():
+    together.wait()
+    try:
+        new_hasher("blake3").update(b"x")
+    except Exception as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=use) for _ in range(16)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+assert not failed, failed
+"""
+
+
+def test_many_threads_may_be_the_first_to_hash():
+    subprocess.run([sys.executable, "-c", FIRST_USE], check=True, timeout=60)
 
 
 def test_a_forked_child_hashes_large_objects(inner):

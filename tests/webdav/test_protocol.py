@@ -225,6 +225,54 @@ def test_over_a_folder_there_is_never_a_move_that_overwrites(play):
     assert "~mgs-upload-" in deleted[0]
 
 
+def methods(server):
+    return [request.split()[0] for request in requests(server)]
+
+
+def test_how_many_requests_a_put_takes(play):
+    """Sent, seen whole, moved; over another object it is looked at first, and the second time nothing is tried in vain."""
+    up = listed(resource("/dav/up"))
+    once = [said(201), up, said(201)]
+    over = [said(201), up, said(412), FILE, said(204)]
+    again = [said(201), up, FILE, said(204)]
+    store, server = play(*once, *over, *again, service="wsgidav")
+    store.put("new", b"body")
+    store.put("k", b"body")
+    store.put("k", b"body")
+    assert methods(server) == [
+        *("PUT", "PROPFIND", "MOVE"),
+        *("PUT", "PROPFIND", "MOVE", "PROPFIND", "MOVE"),
+        *("PUT", "PROPFIND", "PROPFIND", "MOVE"),
+    ]  # fmt: skip
+    assert [b"overwrite: T" in each for each in server.received if each.startswith(b"MOVE")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("now", [FOLDER, GONE], ids=["a folder", "nothing"])
+def test_what_was_written_before_need_not_be_there(play, now):
+    """Then the careful MOVE decides, as ever."""
+    up = listed(resource("/dav/up"))
+    store, server = play(said(201), up, said(201), said(201), up, now, said(201), service="wsgidav")
+    store.put("k", b"body")
+    store.put("k", b"body")
+    assert methods(server)[3:] == ["PUT", "PROPFIND", "PROPFIND", "MOVE"]
+    assert not [each for each in server.received if b"overwrite: T" in each]
+
+
+def test_a_look_whose_answer_broke_off_is_repeated(play):
+    torn = answer(207, b'<multistatus xmlns="DAV:"><response>', [("Connection", "close")])
+    store, server = play(torn, FILE)
+    assert store.stat("k").size == 4
+    assert methods(server) == ["PROPFIND", "PROPFIND"]
+    store, _ = play(torn)
+    with pytest.raises(StorageError):
+        store.stat("k")
+
+
 def test_each_attempt_has_a_name_of_its_own(play):
     """The first may still be being written when the second begins."""
     store, server = play(

@@ -83,7 +83,7 @@ class AzureBackend(HttpBackend[AzureConfig]):
         sizes = config.sizes()
         self._reader = Reader(client, verify=config.verify_reads, versions=config.versions == "versions")
         written = Written(client, self._reader)
-        self._blocks = Blocks(client, self._reader, written, sizes)
+        self._blocks = Blocks(client, self._reader, written, sizes, config.block_checksum)
         self._writer = Writer(client, self._reader, written, self._blocks, sizes)
         self._deleter = Deleter(client, self._reader, snapshots=config.delete_snapshots)
         self._lister = Lister(client, self._blocks, ordered=config.ordered, versions=config.versions)

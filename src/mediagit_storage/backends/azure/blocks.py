@@ -11,15 +11,18 @@ import base64
 import contextlib
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from mediagit_storage.backends.azure.answers import parse_blocks, parse_list
 from mediagit_storage.backends.azure.client import AzureClient
 from mediagit_storage.backends.azure.reading import Reader
-from mediagit_storage.backends.azure.shapes import block_id, block_list, condition_fields, list_query
+from mediagit_storage.backends.azure.services import BlockChecksum
+from mediagit_storage.backends.azure.shapes import block_id, block_list, checksum_field, condition_fields, list_query
 from mediagit_storage.backends.azure.translate import read_failure
 from mediagit_storage.backends.azure.written import Written
 from mediagit_storage.errors import IntegrityError, NotFoundError, StorageError
+from mediagit_storage.hashing import crc64_at_hand
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import Part, PartPlan, Sizes
@@ -60,12 +63,23 @@ def new_upload() -> tuple[str, str]:
 class Blocks:
     """Uploads in blocks to one container."""
 
-    def __init__(self, client: AzureClient, reader: Reader, written: Written, sizes: Sizes) -> None:
+    def __init__(
+        self, client: AzureClient, reader: Reader, written: Written, sizes: Sizes, checksum: BlockChecksum | None
+    ) -> None:
         self._client = client
+        self._checksum = checksum
         self._reader = reader
         self._written = written
         self._sizes = sizes
         self._digest = digester("md5")
+
+    @cached_property
+    def algorithm(self) -> str:
+        """The digest that blocks are sent with: CRC64 where the service compares it and its library is at hand, else MD5."""
+        chosen = self._checksum
+        if chosen is None:
+            chosen = "crc64" if self._client.address.service.crc64 and crc64_at_hand() else "md5"
+        return "crc64nvme" if chosen == "crc64" else "md5"
 
     # ---- sending
 
@@ -88,7 +102,7 @@ class Blocks:
                 source.advance(each.length)
             else:
                 missing.append(each)
-        pieces = (file_part(each.number, upload.region, each.offset, each.length, "md5") for each in missing)
+        pieces = (file_part(each.number, upload.region, each.offset, each.length, self.algorithm) for each in missing)
         saved: dict[str, JSON] = {"upload": name, "token": token, "part_size": plan.part_size}
         with remembered(state, saved, lambda: self.forget(key), kept=left is not None):
             sent = self._send(key, Parts(pieces, plan.part_size, held=False), name, file=source)
@@ -114,8 +128,7 @@ class Blocks:
     def block_call(self, path: str, upload: str, part: SourcePart) -> Call:
         """The Put Block of one part, with its digest."""
         query = encode_query([("comp", "block"), ("blockid", block_id(upload, part.number))])
-        digest = b"" if part.checksum is None else part.checksum.digest
-        fields = [*self._client.writing, ("content-md5", base64.b64encode(digest).decode("ascii"))]
+        fields = [*self._client.writing, *([] if part.checksum is None else [checksum_field(part.checksum)])]
         return Call("PUT", path, query, fields, part.body())
 
     def commit(

@@ -16,8 +16,16 @@ from mediagit_storage.backends.azure.connection import (
     parse_connection_string,
     parse_sas,
 )
-from mediagit_storage.backends.azure.services import LIMITS, Address, address_of, check_container
+from mediagit_storage.backends.azure.services import (
+    BLOCK_CHECKSUMS,
+    LIMITS,
+    Address,
+    BlockChecksum,
+    address_of,
+    check_container,
+)
 from mediagit_storage.errors import ConfigError
+from mediagit_storage.hashing import new_hasher
 from mediagit_storage.http.config import HttpConfig
 from mediagit_storage.http.multipart import MIB
 from mediagit_storage.secrets import Secret, SecretRef, SecretValue, resolve_secret
@@ -51,6 +59,8 @@ class AzureConfig(HttpConfig):
     ``delete_snapshots`` deleting a blob that has snapshots deletes those too; otherwise it is refused
     ``encryption_key``   Base64 of 32 bytes: the customer's own key, sent with each request, over https only
     ``encryption_scope`` the name of an encryption scope for what is written
+    ``block_checksum``   ``crc64`` or ``md5``: what blocks are sent with. By default CRC64 where the service compares it
+                         and the extra ``azure`` is installed (Azurite does not), else MD5
     ==================== ==============================================================================================
     """
 
@@ -87,6 +97,7 @@ class AzureConfig(HttpConfig):
     delete_snapshots: bool = False
     encryption_key: SecretValue | None = None
     encryption_scope: str | None = None
+    block_checksum: BlockChecksum | None = None
     # The service's own measure of a block, and what is larger goes in blocks.
     part_size: int = _BLOCK
     multipart_threshold: int = _BLOCK
@@ -106,6 +117,11 @@ class AzureConfig(HttpConfig):
             raise ConfigError(f"versions is one of {', '.join(get_args(VersionKind))}")
         if self.encryption_key is not None and self.encryption_scope is not None:
             raise ConfigError("encryption_key and encryption_scope exclude each other")
+        if self.block_checksum not in {None, *BLOCK_CHECKSUMS}:
+            raise ConfigError(f"block_checksum is {' or '.join(BLOCK_CHECKSUMS)}")
+        if self.block_checksum == "crc64":
+            # A missing library is told of now.
+            new_hasher("crc64nvme")
         self.check_transfers(LIMITS)
 
     def customer_key(self) -> bytes | None:

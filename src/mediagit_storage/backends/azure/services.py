@@ -7,6 +7,7 @@ takes ``\`` for ``/``       yes                 yes
 drops dots at segment ends yes                 no
 Put Block/Blob From URL    yes                 no
 versions                   where switched on   no
+compares CRC64             yes                 no
 =========================  ==================  ==================
 
 Sources: "Naming and referencing containers, blobs, and metadata", "Scalability and performance targets for Blob
@@ -20,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, get_args
 
 from mediagit_storage.errors import ConfigError, InvalidKeyError, NotFoundError
 from mediagit_storage.http.encoding import encode_path
@@ -28,6 +29,7 @@ from mediagit_storage.http.endpoint import endpoint_url, is_label, parse_endpoin
 from mediagit_storage.http.multipart import MIB, PartLimits
 
 __all__ = [
+    "BLOCK_CHECKSUMS",
     "LIMITS",
     "MAX_GROUP",
     "MAX_PUT",
@@ -35,6 +37,7 @@ __all__ = [
     "SERVICES",
     "SUFFIX",
     "Address",
+    "BlockChecksum",
     "Service",
     "address_of",
     "check_container",
@@ -51,6 +54,9 @@ MAX_PUT: Final = 5000 * MIB
 MAX_SYNC_COPY: Final = 256 * MIB
 #: Requests in one batch.
 MAX_GROUP: Final = 256
+#: What a block can be sent with; of both the service would refuse the request.
+BlockChecksum = Literal["crc64", "md5"]
+BLOCK_CHECKSUMS: Final[tuple[str, ...]] = get_args(BlockChecksum)
 _MAX_SEGMENTS: Final = 254
 
 _CONTAINER: Final = re.compile(r"[a-z0-9](?:-?[a-z0-9]){1,62}").fullmatch
@@ -68,13 +74,15 @@ class Service:
     #: Whether it has Put Blob From URL and Put Block From URL.
     from_url: bool
     versions: bool
+    #: Whether it compares ``x-ms-content-crc64`` with what has come.
+    crc64: bool
 
 
 #: Both kinds, by name.
 SERVICES: Final[Mapping[str, Service]] = MappingProxyType(
     {
-        "azure": Service("azure", "Azure Blob Storage", drops_dots=True, from_url=True, versions=True),
-        "azurite": Service("azurite", "Azurite", drops_dots=False, from_url=False, versions=False),
+        "azure": Service("azure", "Azure Blob Storage", drops_dots=True, from_url=True, versions=True, crc64=True),
+        "azurite": Service("azurite", "Azurite", drops_dots=False, from_url=False, versions=False, crc64=False),
     }
 )
 

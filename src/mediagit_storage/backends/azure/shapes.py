@@ -22,7 +22,7 @@ from mediagit_storage.errors import ConfigError, LimitExceededError, Unsupported
 from mediagit_storage.http.call import Fields
 from mediagit_storage.http.encoding import encode_query, encode_text, encode_value, encode_words
 from mediagit_storage.http.xml import element
-from mediagit_storage.types import Attributes
+from mediagit_storage.types import Attributes, Checksum
 
 __all__ = [
     "DEFAULT_CONTENT_TYPE",
@@ -33,6 +33,7 @@ __all__ = [
     "attribute_fields",
     "block_id",
     "block_list",
+    "checksum_field",
     "condition_fields",
     "decode_name",
     "encode_name",
@@ -304,3 +305,10 @@ def response_query(response: Mapping[str, str]) -> dict[str, str]:
 def version_text(version: str | None) -> str:
     """The same as `version_query`, encoded."""
     return encode_query(version_query(version))
+
+
+def checksum_field(checksum: Checksum) -> tuple[str, str]:
+    """What a body says about itself: an MD5, or a CRC-64/NVME, whose bytes the service has the other way round."""
+    if checksum.algorithm == "crc64nvme":
+        return "x-ms-content-crc64", base64.b64encode(checksum.digest[::-1]).decode("ascii")
+    return "content-md5", base64.b64encode(checksum.digest).decode("ascii")

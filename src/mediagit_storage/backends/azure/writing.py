@@ -84,7 +84,10 @@ class Writer:
         raise AssertionError("unreachable")
 
     def _put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
-        upload = planned(source, self._sizes, LIMITS, "md5", single=self.single_limit)
+        small = source.size is not None and source.size <= self.single_limit
+        # Loading the library of the other digest costs more than a small object.
+        algorithm = "md5" if small else self._blocks.algorithm
+        upload = planned(source, self._sizes, LIMITS, algorithm, single=self.single_limit)
         if isinstance(upload, Whole):
             return self._put_bytes(key, upload.data, options)
         if isinstance(upload, WholeFile):

@@ -53,8 +53,8 @@ class GCSBackend(HttpBackend[GCSConfig]):
     need the extra ``gcs``. All further options are in `GCSConfig`, for `from_config`. Nothing is asked of the service
     before the first call.
 
-    Objects of more than 5 MB, and streams of more than that, travel in chunks of 8 MiB, one after the other, in a
-    session that a later run can continue. Consecutive deletes of a batch go a hundred at a time. ETag and version of an
+    Objects of more than 5 MB travel in one request, streams of more than that in chunks of 8 MiB, one after the other:
+    in a session that goes on where it broke off, for files also in a later run. Consecutive deletes of a batch go a hundred at a time. ETag and version of an
     object are its generation. A content type that nobody gave, and the storage class ``STANDARD``, read back as None.
     """
 
@@ -108,7 +108,12 @@ class GCSBackend(HttpBackend[GCSConfig]):
         )
         self._reader = GCSReader(client, verify=config.verify_reads)
         self._writer = Writer(
-            client, self._reader, config.sizes(), kms_key_name=config.kms_key_name, asks=not config.emulated
+            client,
+            self._reader,
+            config.sizes(),
+            kms_key_name=config.kms_key_name,
+            asks=not config.emulated,
+            in_chunks=config.in_chunks,
         )
         self._deleter = Deleter(client, self._reader)
         self._lister = Lister(client)

@@ -44,7 +44,8 @@ class GCSConfig(HttpConfig):
     ``kms_key_name``       ``projects/P/locations/L/keyRings/R/cryptoKeys/K``: what the service encrypts with
     ``customer_key``       Base64 of 32 bytes: the service encrypts with it, and forgets it
     ``user_project``       the project that pays for requests
-    ``part_size``          of the chunks of large uploads: a multiple of 256 KiB
+    ``part_size``          of the chunks of streams: a multiple of 256 KiB
+    ``in_chunks``          what has a known size goes in chunks, too, and not in one request of any length
     ``multipart_threshold`` up to here one request, above a resumable upload
     ====================== ============================================================================================
     """
@@ -71,6 +72,7 @@ class GCSConfig(HttpConfig):
     kms_key_name: str | None = None
     customer_key: SecretValue | None = None
     user_project: str | None = None
+    in_chunks: bool = False
     multipart_threshold: int = DEFAULT_SIMPLE
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Resumable uploads: chunk after chunk in one session, which outlives broken connections and killed processes.
+"""Resumable uploads: a session takes one request or chunk after chunk, and outlives broken connections and killed processes.
 
 The server tells how much it holds, and the upload goes on from there. An emulator is not asked (fake-gcs-server takes
 the question for the end of the upload): it is believed to hold what it has confirmed, and what it says of a checksum is
@@ -8,7 +8,8 @@ compared before the upload ends.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from mediagit_storage.backends.gcs.client import JSON_FIELD, GCSClient
@@ -20,7 +21,10 @@ from mediagit_storage.backends.gcs.resources import ObjectResource, decode_objec
 from mediagit_storage.backends.gcs.session import Held, Stage, chunk_range, question, session_place, stage_of
 from mediagit_storage.backends.gcs.shapes import MADE_UP_TYPE, new_object
 from mediagit_storage.errors import ConnectionLostError, IntegrityError, StorageError
+from mediagit_storage.http.batch import Sent
 from mediagit_storage.http.call import Call, Fields
+from mediagit_storage.http.driver import Waker
+from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Course, Retried, Retry, Traits
 from mediagit_storage.http.written import condition_of, own, remembered
@@ -182,14 +186,14 @@ class _Run:
         course: Course | None = None
         while True:
             current_scope().check()
-            feed.held(held)
+            feed.reached(held)
             chunk = feed.chunk(held)
             end = chunk.end
             outcome, course = self._send(chunk, course)
             # Whoever knows the chunk holds it, and the next one is about to be made.
             del chunk
             if isinstance(outcome, ObjectInfo):
-                feed.held(end)
+                feed.reached(end)
                 return outcome
             if outcome > held:
                 course = None
@@ -201,16 +205,21 @@ class _Run:
         """Send one chunk: the object, or how much is held now. ``course`` counts the attempts without progress."""
         client = self._client
         call = self._chunk_call(chunk)
-        course = course if course is not None else Course(client.job(call), client.rules)
         request = client.request(call)
         decision: Retry | Retried | Exception
         try:
-            response = client.transport.send(request)
+            # A source that keeps us waiting must not keep the same chunk from arriving twice.
+            response = (
+                self._sent(request, chunk.start) if course is not None else self._sent_ahead(request, chunk.start)
+            )
         except StorageError as error:
+            # A chunk may travel for hours: what is counted begins with its failure.
+            course = course if course is not None else Course(client.job(call), client.rules)
             decision = course.after_error(error, request)
             if not isinstance(decision, Retry):
                 raise
         else:
+            course = course if course is not None else Course(client.job(call), client.rules)
             decision = course.after_response(response)
         if isinstance(decision, Retry):
             self._doubtful = True
@@ -218,15 +227,50 @@ class _Run:
             return (self._after_question() if self._asks else chunk.start), course
         return self._judge(decision.response, chunk), course
 
+    def _sent(self, request: Request, start: int) -> Response:
+        """The answer to a chunk that begins there; what moves is told."""
+        feed = self._feed
+        reached = start
+
+        def moved(count: int) -> None:
+            nonlocal reached
+            reached += count
+            feed.reached(reached)
+
+        return self._client.transport.send(request, progress=moved)
+
+    def _sent_ahead(self, request: Request, start: int) -> Response:
+        """The same; a feed that can only be read in order puts its next chunk together meanwhile."""
+        feed = self._feed
+        if not feed.in_order:
+            return self._sent(request, start)
+        answers: list[Sent] = []
+        with closing(Waker()) as waker:
+
+            def requests() -> Iterator[Request | None]:
+                yield request
+                while not answers and feed.look_ahead():
+                    # What travels is looked after, then the feed is asked again at once.
+                    waker.wake()
+                    yield None
+
+            answers.extend(self._client.transport.send_all(requests(), concurrency=2, waker=waker))
+        [answer] = answers
+        if answer.response is None:
+            raise answer.error or IntegrityError("a chunk has neither an answer nor an error")
+        return answer.response
+
     def _chunk_call(self, chunk: Chunk) -> Call:
         session, feed = self._session, self._feed
         fields: Fields = [("content-range", chunk_range(chunk.start, chunk.length, chunk.total)), *self._client.content]
-        text = feed.digest_to(chunk.end)
         if chunk.last:
+            text = feed.digest_to(chunk.end)
             feed.confirm()
             fields.append((HASH_FIELD, hash_value(self._algorithm, text)))
+        # Finishing takes a while, and so may what comes in order.
+        patience = _PATIENT if chunk.last or feed.in_order else None
         # It is repeated only after a look at how much has arrived, so that repeating it is harmless.
-        return Call("PUT", session.path, session.query, fields, chunk.body, Traits(), idle_timeout=_PATIENT)
+        return Call("PUT", session.path, session.query, fields, chunk.body, Traits(), idle_timeout=patience)
 
     def _judge(self, response: Response, chunk: Chunk) -> ObjectInfo | int:
         """What the answer to a chunk means."""

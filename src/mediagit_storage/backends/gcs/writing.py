@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.backends.gcs.client import GCSClient
 from mediagit_storage.backends.gcs.digests import chosen_algorithm, text_digester
-from mediagit_storage.backends.gcs.feeding import BufferFeed, Feed, FileFeed, StreamFeed
+from mediagit_storage.backends.gcs.feeding import BufferFeed, FileFeed, StreamFeed
 from mediagit_storage.backends.gcs.names import condition_query
 from mediagit_storage.backends.gcs.reading import GCSReader
 from mediagit_storage.backends.gcs.resources import decode_object
@@ -45,10 +45,18 @@ class Writer:
     """Writes to one bucket."""
 
     def __init__(
-        self, client: GCSClient, reader: GCSReader, sizes: Sizes, *, kms_key_name: str | None, asks: bool
+        self,
+        client: GCSClient,
+        reader: GCSReader,
+        sizes: Sizes,
+        *,
+        kms_key_name: str | None,
+        asks: bool,
+        in_chunks: bool,
     ) -> None:
         self._client = client
         self._sizes = sizes
+        self._in_chunks = in_chunks
         self._algorithm = chosen_algorithm()
         self._digest = text_digester(self._algorithm)
         self._insert_query = [_FIELDS, *([("kmsKeyName", kms_key_name)] if kms_key_name else [])]
@@ -65,16 +73,19 @@ class Writer:
             new_object(key, options.attributes, options=options)
         if source.size is not None and source.size > MAX_OBJECT:
             raise LimitExceededError(f"the object has {source.size:,} bytes; at most {MAX_OBJECT:,} can be stored here")
+        part, algorithm = self._sizes.part, self._algorithm
         data = source.buffer()
         if data is not None and len(data) <= self._sizes.threshold:
             return self.put_bytes(key, data, options)
         if data is not None:
-            return self._upload(key, BufferFeed(memoryview(data), self._sizes.part, self._algorithm), options)
+            feed = BufferFeed(memoryview(data), part, algorithm, in_chunks=self._in_chunks)
+            return self.sessions.put(key, feed, options)
         region = source.region()
         if region is not None:
             if region.size <= self._sizes.threshold:
                 return self.put_bytes(key, small_file(source), options)
-            return self._upload(key, FileFeed(source, region, self._sizes.part, self._algorithm), options)
+            file = FileFeed(source, region, part, algorithm, in_chunks=self._in_chunks)
+            return self.sessions.put(key, file, options)
         # What comes in order: its first bytes decide whether one request is enough.
         pieces = Pieces(iter(source.chunks()))
         begin = pieces.take_all(self._sizes.threshold + 1)
@@ -82,10 +93,7 @@ class Writer:
             return self.put_bytes(key, begin, options)
         pieces.put_back(begin)
         del begin
-        return self._upload(key, StreamFeed(pieces, self._sizes.part, self._algorithm), options)
-
-    def _upload(self, key: str, feed: Feed, options: PutOptions) -> ObjectInfo:
-        return self.sessions.put(key, feed, options)
+        return self.sessions.put(key, StreamFeed(pieces, part, algorithm), options)
 
     # ---- one request
 

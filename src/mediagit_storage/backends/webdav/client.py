@@ -157,10 +157,9 @@ class DavClient(HttpClient):
         if not self.holds(key):
             return None
         path = self.base.path_of(key)
-        response = self.send(self._look_call(path)).response
+        response, found = self._looked(path)
         status = response.status
         if status == 207:
-            found = parse_multistatus(response.body)
             self.base_seen = True
             first = next(iter(found), None)
             if first is None:
@@ -187,9 +186,16 @@ class DavClient(HttpClient):
         inner = Response(response.request, status, response.headers, [])
         return self.error_of(inner, subject="object", condition=None)
 
-    def _look_call(self, path: str) -> Call:
+    def _looked(self, path: str) -> tuple[Response, list[Resource]]:
+        """The answer to the question what is there, and what it tells. One that broke off is asked for again."""
         fields = [*self.propfind_fields, ("depth", "0")]
-        return Call("PROPFIND", path, fields=fields, body=self._close_question, code_of=self._code_in_document)
+        call = Call("PROPFIND", path, fields=fields, body=self._close_question)
+        response = self.send(call).response
+        try:
+            return response, _told(response)
+        except IntegrityError:
+            response = self.send(call._replace(code_of=self._code_in_document)).response
+            return response, _told(response)
 
     def _code_in_document(self, response: Response) -> str | None:
         """A document that broke off counts as a failure of the server: some end it with an error in plain text."""
@@ -318,3 +324,7 @@ def in_the_way(folder: str) -> KeyConflictError:
         f"an object is where the folder {folder.removesuffix('/')!r} would have to be: a WebDAV server cannot hold"
         ' "a" beside "a/b"'
     )
+
+
+def _told(response: Response) -> list[Resource]:
+    return parse_multistatus(response.body) if response.status == 207 else []

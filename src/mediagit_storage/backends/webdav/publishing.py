@@ -1,7 +1,7 @@
 """Giving an object its name: one MOVE, which a reader sees as a whole or not at all, and what may keep it from working.
 
-``Overwrite: F`` is tried first, always. A MOVE onto a folder with ``T`` would delete everything in it (RFC 4918, 9.9.3),
-so ``T`` is only used right after the target was seen to be a file.
+``Overwrite: F`` is tried first, unless this storage has written the key before. A MOVE onto a folder with ``T`` would
+delete everything in it (RFC 4918, 9.9.3), so ``T`` is only used right after the target was seen to be a file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from mediagit_storage.backends.webdav.client import DavClient, in_the_way
 from mediagit_storage.backends.webdav.folders import FolderReader
+from mediagit_storage.backends.webdav.multistatus import Resource
 from mediagit_storage.backends.webdav.temporary import APART, temporary_key
 from mediagit_storage.errors import (
     AlreadyExistsError,
@@ -34,6 +35,7 @@ _NOT_NOW: Final = frozenset({408, 423, 429})
 #: A server says nothing while it copies from one of its file systems to another, in seconds.
 _PATIENT: Final = 900.0
 _KNOWN_FOLDERS: Final = 10_000
+_KNOWN_FILES: Final = 10_000
 
 
 class Publisher:
@@ -45,6 +47,8 @@ class Publisher:
         self._folders = FolderReader(client)
         #: Folders that were seen to be there. One that is removed by others is noticed when a MOVE fails.
         self._known: set[str] = set()
+        #: Keys that were written: most likely they are there, so that a look comes before the first MOVE.
+        self._files: set[str] = set()
 
     # ---- folders
 
@@ -81,23 +85,49 @@ class Publisher:
         failure: StorageError | None = None
         for _ in range(_ROUNDS):
             response: Response | None = None
-            if if_match is None:
+            there = None if if_absent or if_match is not None else self._written_before(target)
+            if if_match is None and there is None:
                 retried = self._move(source, target, overwrite=False)
                 if self._is_done(retried, source):
+                    self._remember(target)
                     return
                 response = retried.response
             if response is None or response.status == 412:
-                response = self._replace(source, target, response, if_absent=if_absent, if_match=if_match)
+                response = self._replace(source, target, response, there, if_absent=if_absent, if_match=if_match)
                 if response is None:
+                    self._remember(target)
                     return
             failure = self.make_way(source, target, response)
         raise failure or UnavailableError("others keep writing and deleting the object; try again")
 
+    def _written_before(self, key: str) -> Resource | None:
+        """The file under a key that was written before, as it is now; None for all others. At most one request."""
+        if key not in self._files:
+            return None
+        # Whatever is found now, what follows finds out for itself the next time.
+        self._files.discard(key)
+        found = self._client.look(key)
+        return None if found is None or found.folder else found
+
+    def _remember(self, key: str) -> None:
+        if len(self._files) >= _KNOWN_FILES:
+            self._files.clear()
+        self._files.add(key)
+
     def _replace(
-        self, source: str, target: str, refusal: Response | None, *, if_absent: bool, if_match: str | None
+        self,
+        source: str,
+        target: str,
+        refusal: Response | None,
+        found: Resource | None,
+        *,
+        if_absent: bool,
+        if_match: str | None,
     ) -> Response | None:
-        """Move over the object that is there. None when that is done, else the answer that says what is in the way."""
-        found = self._client.look(target)
+        """Move over the object that is there, ``found`` where it was seen just now. None when that is done, else the
+        answer that says what is in the way.
+        """
+        found = found or self._client.look(target)
         if if_match is not None and (found is None or found.folder or found.etag != if_match):
             self._client.prove_base()
             raise PreconditionError("the object is not the one that the condition names")
