@@ -18,8 +18,9 @@ from mediagit_storage.events import on_event
 from mediagit_storage.journal import lock_file
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.cache import CacheConfig, CacheLayer, DiskTier
-from mediagit_storage.layers.cache.disk import _LOCK_TRIES
-from mediagit_storage.layers.cache.entries import FRAME, Moment, disk_name, head_of
+from mediagit_storage.layers.cache.entries import Moment, disk_name, head_of
+from mediagit_storage.layers.cache.frames import FRAME
+from mediagit_storage.layers.cache.ledger import _LOCK_TRIES
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.stacking import make_layer
@@ -358,6 +359,6 @@ def test_a_file_longer_than_any_is_not_read(tmp_path, clock):
     path = tier._path(disk_name("x"))
     os.truncate(path, FRAME + 10 * K)
     asked = []
-    tier._files.read = lambda descriptor, count: asked.append(count) or os.read(descriptor, count)
+    tier._files.read = lambda descriptor, count, offset: asked.append(count) or os.pread(descriptor, count, offset)
     assert tier.read(disk_name("x")) is None
     assert asked == []

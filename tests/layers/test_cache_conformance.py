@@ -39,6 +39,8 @@ class TestInMemory(CacheSuite):
 
 
 class TestOnDisk(CacheSuite):
+    variant = True
+
     def config(self):
         return super().config(memory_bytes=0, folder=str(self.folder / "cache"))
 
@@ -53,16 +55,22 @@ class TestInLittleRoom(CacheSuite):
 
 
 class TestWithVersions(CacheSuite):
+    variant = True
+
     def open_backend(self):
         return self.cached(MemoryBackend("conformance", versioning=True))
 
 
 class TestWithoutConditionalReads(CacheSuite):
+    variant = True
+
     def open_backend(self):
         return self.cached(WithoutCapabilities(MemoryBackend("conformance"), "read_conditions"))
 
 
 class TestWithoutBatches(CacheSuite):
+    variant = True
+
     def open_backend(self):
         return self.cached(without_batch(MemoryBackend("conformance")))
 
@@ -70,14 +78,18 @@ class TestWithoutBatches(CacheSuite):
 class TestImmutable(CacheSuite):
     """One that writes sees its own writes in every mode: that is all that this mode promises."""
 
+    variant = True
+
     options = {"validate": "immutable"}
 
 
 class TestTtl(CacheSuite):
+    variant = True
     options = {"validate": "ttl", "ttl": 3600.0, "negative_ttl": 3600.0}
 
 
 class TestOverLocal(CacheSuite):
+    variant = True
     many = 300
     rounds = 2
 
@@ -97,20 +109,28 @@ class TestOverLocal(CacheSuite):
 
 
 class TestPrefixOutside(CacheSuite):
+    variant = True
+
     def cached(self, inner):
         return PrefixLayer(CacheLayer(inner, self.config()), "p/")
 
 
 class TestPrefixInside(CacheSuite):
+    variant = True
+
     def cached(self, inner):
         return CacheLayer(PrefixLayer(inner, "p/"), self.config())
 
 
 class TestAroundCompress(CacheSuite):
+    variant = True
+
     def cached(self, inner):
         return CacheLayer(CompressLayer(inner), self.config())
 
 
 class TestInsideOfChecksum(CacheSuite):
+    variant = True
+
     def cached(self, inner):
         return ChecksumLayer(CacheLayer(inner, self.config()))

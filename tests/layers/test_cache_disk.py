@@ -16,8 +16,9 @@ from mediagit_storage.clock import SYSTEM_CLOCK
 from mediagit_storage.errors import PreconditionError
 from mediagit_storage.events import on_event
 from mediagit_storage.layers.cache import CacheConfig, CacheLayer, DiskTier, shelf
-from mediagit_storage.layers.cache.disk import DiskFiles
-from mediagit_storage.layers.cache.entries import FRAME, disk_name
+from mediagit_storage.layers.cache.entries import disk_name
+from mediagit_storage.layers.cache.files import DiskFiles
+from mediagit_storage.layers.cache.frames import FRAME
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.source import BytesSource
 from mediagit_storage.testing.covers import covers
@@ -206,7 +207,7 @@ def test_the_least_used_files_go_first(folder):
     for name in names[:10]:
         tier.write(name, b"x" * K)
     for place, path in enumerate(tier._path(name) for name in names[:10]):
-        os.utime(path, ns=(place, place))
+        os.utime(path, ns=(place, os.stat(path).st_mtime_ns))
     assert tier.read(names[0]) == b"x" * K
     tier.write(names[10], b"x" * K)
     assert tier.read(names[0]) is not None
@@ -297,9 +298,9 @@ class Failing(DiskFiles):
         self._may("create" if flags & os.O_CREAT else "open")
         return super().open(path, flags)
 
-    def read(self, descriptor, count):
+    def read(self, descriptor, count, offset):
         self._may("read")
-        return super().read(descriptor, count)
+        return super().read(descriptor, count, offset)
 
     def write(self, descriptor, data):
         # A disk that fills up takes a part first.

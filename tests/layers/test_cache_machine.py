@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
@@ -18,11 +18,11 @@ from mediagit_storage.errors import StorageError, UnavailableError
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.cache import CacheConfig, CacheLayer
 from mediagit_storage.storage import Storage
+from mediagit_storage.testing.layered_machine import case
 from mediagit_storage.testing.machine import DATA, KEYS, StorageMachine
 from mediagit_storage.testing.model import Held
 from mediagit_storage.testing.wrappers import WithoutCapabilities, without_batch
 
-QUICK = settings(max_examples=12, stateful_step_count=25, phases=(Phase.explicit, Phase.generate))
 LONG = settings(stateful_step_count=60)
 
 K = 1024
@@ -190,17 +190,11 @@ class Trusting(CacheMachine):
         """What it read before it is not told that it is old."""
 
 
-def pytest_case(machine, options):
-    case = machine.TestCase
-    case.settings = options
-    return case
-
-
-TestCache = pytest_case(CacheMachine, QUICK)
-TestWithoutConditions = pytest_case(WithoutConditions, QUICK)
-TestMemoryOnly = pytest_case(MemoryOnly, QUICK)
-TestOverLocal = pytest_case(OverLocal, QUICK)
-TestTrusting = pytest_case(Trusting, QUICK)
+TestCache = case(CacheMachine)
+TestWithoutConditions = case(WithoutConditions)
+TestMemoryOnly = case(MemoryOnly)
+TestOverLocal = case(OverLocal)
+TestTrusting = case(Trusting)
 
 
 @pytest.mark.long

@@ -43,6 +43,8 @@ class Layer(StorageBackend):
     layer_name: ClassVar[str]
     #: What a layer of a third party asks of the order of a stack that it is in.
     order_rules: ClassVar[tuple[Rule, ...]] = ()
+    #: Whether a read may be answered from what this layer has kept of an earlier one: see `forget`.
+    keeps_bytes: ClassVar[bool] = False
 
     def __init__(self, inner: StorageBackend, config: object) -> None:
         self.inner = inner
@@ -140,6 +142,14 @@ class Layer(StorageBackend):
         """Forwarded."""
         return self.inner.check()
 
+    def forget(self, key: str, version: str | None = None) -> bool:
+        """Drop what this layer and those below it keep of an object's bytes: they were found to be damaged further out.
+
+        Whether any of them had kept something, so that another read may show other bytes. Makes no request. Forwarded:
+        a layer that keeps bytes, changes keys, or has several storages below it has its own.
+        """
+        return self.inner.forget(key, version) if isinstance(self.inner, Layer) else False
+
     def close(self) -> None:
         """Close the inner storage."""
         self.inner.close()
@@ -160,7 +170,7 @@ def find_layer(backend: StorageBackend, kind: type[L]) -> L | None:
     return next((layer for layer in layers_of(backend) if isinstance(layer, kind)), None)
 
 
-def closing_with(inner: Iterator[T], mapped: Iterator[T]) -> Iterator[T]:
+def closing_with(inner: Iterator[object], mapped: Iterator[T]) -> Iterator[T]:
     """``mapped``, which draws from ``inner``: when it is closed or fails, ``inner`` is closed at once as well."""
     try:
         yield from mapped

@@ -9,6 +9,7 @@ from typing import ClassVar
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.facets import Place, Placed, Placing, RangePlacing, placing_of
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import (
@@ -64,7 +65,7 @@ class _PrefixBody(Body):
         self._body.close()
 
 
-class PrefixLayer(Layer):
+class PrefixLayer(Layer, RangePlacing):
     """The objects of ``inner`` whose key starts with the prefix, under what follows it.
 
     The prefix is a raw text that is only put in front: with ``p`` the key ``2/x`` is ``p2/x`` inside. An object whose
@@ -140,6 +141,10 @@ class PrefixLayer(Layer):
         """Forwarded under the longer key."""
         return self.inner.content_checksum(self._prefix + key, options)
 
+    def forget(self, key: str, version: str | None = None) -> bool:
+        """Forwarded under the longer key."""
+        return super().forget(self._prefix + key, version)
+
     def list(self, prefix: str, options: ListOptions) -> Iterator[ObjectInfo]:
         """Forwarded under the longer prefix; keys are shown without it."""
         inner = self.inner.list(self._prefix + prefix, self._within(options))
@@ -196,6 +201,11 @@ class PrefixLayer(Layer):
 
         inner = self.inner.batch(longer(), limits)
         return closing_with(inner, shorter())
+
+    def placing(self) -> Place | None:
+        """The inner storage's, under the longer keys."""
+        place = placing_of(self.inner)
+        return None if place is None else _PrefixPlacing(self, place).run
 
     def presign(self, key: str, options: PresignOptions) -> str:
         """Forwarded under the longer key, which the link shows."""
@@ -278,6 +288,34 @@ class PrefixLayer(Layer):
         if not key.startswith(self._prefix):
             raise StorageError(f"the storage listed {key!r}, which does not start with the prefix {self._prefix!r}")
         return key[len(self._prefix) :]
+
+
+class _PrefixPlacing:
+    """Places ranges for a layer."""
+
+    def __init__(self, layer: PrefixLayer, place: Place) -> None:
+        self._layer = layer
+        self._place = place
+
+    def run(self, operations: Iterator[Placing], limits: BatchLimits) -> Iterator[Placed]:
+        """Each is forwarded under its longer key."""
+        # By identity; the value keeps both alive.
+        running: dict[int, tuple[Placing, Placing]] = {}
+
+        def longer() -> Iterator[Placing]:
+            for operation in operations:
+                moved = replace(operation, key=self._layer.prefix + operation.key)
+                running[id(moved)] = (moved, operation)
+                yield moved
+
+        inner = self._place(longer(), limits)
+        return closing_with(inner, (self._placed(running.pop(id(each.operation))[1], each) for each in inner))
+
+    def _placed(self, operation: Placing, inner: Placed) -> Placed:
+        if isinstance(inner.error, StorageError):
+            self._layer.restore(inner.error, operation.key)
+        info = None if inner.info is None else _named(inner.info, operation.key)
+        return inner._replace(operation=operation, info=info)
 
 
 def _named(info: ObjectInfo, key: str) -> ObjectInfo:

@@ -1,16 +1,12 @@
-"""What is kept of an object, its name and its form on disk. Pure functions.
+"""What is kept of an object, and under which name. Pure functions.
 
-A file of the disk tier is: 4 bytes ``MGC1``, the CRC-32 of all that follows as 4 bytes (little-endian), the first 16
-bytes of its own name, and the content. The name is the SHA-256 of what the content belongs to, so a file that was cut,
-damaged, or put in the place of another is found out. A head's content is a JSON list, a chunk's is the bytes.
+The content of a head's file is a JSON list, that of a chunk's is the bytes; `frames` has what stands before both.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
@@ -18,13 +14,11 @@ from typing import Final, NamedTuple, TypeAlias
 from mediagit_storage.types import ObjectInfo
 
 __all__ = [
-    "FRAME",
     "ChunkId",
     "Head",
     "Moment",
     "Name",
     "disk_name",
-    "framed",
     "gone",
     "head_from_json",
     "head_of",
@@ -37,10 +31,6 @@ Name: TypeAlias = str | tuple[str, str]
 #: What a chunk is kept under: key, token of the body, and number of the chunk. No two bodies share one.
 ChunkId: TypeAlias = tuple[str, str, int]
 
-_MAGIC: Final = b"MGC1"
-_OWN_NAME: Final = 16
-#: How many bytes a file has before its content.
-FRAME: Final = len(_MAGIC) + 4 + _OWN_NAME
 #: An object that was not modified for so long has an ETag that no later body gets: nanoseconds.
 _SETTLED: Final = 60_000_000_000
 
@@ -124,12 +114,6 @@ def disk_name(identity: str, *parts: str | int) -> str:
     """The name of a file: 64 hexadecimal digits, of the storage's identity and what the file holds of it."""
     text = json.dumps([identity, *parts])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def framed(name: str, content: bytes) -> bytes:
-    """What stands before the content in its file."""
-    own = bytes.fromhex(name)[:_OWN_NAME]
-    return _MAGIC + struct.pack("<I", zlib.crc32(content, zlib.crc32(own))) + own
 
 
 def head_to_json(name: Name, head: Head) -> bytes:

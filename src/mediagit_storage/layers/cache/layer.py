@@ -19,8 +19,9 @@ from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.cache.batching import Batches
 from mediagit_storage.layers.cache.bodies import Streams
 from mediagit_storage.layers.cache.config import CacheConfig
-from mediagit_storage.layers.cache.disk import DiskFiles, DiskTier
+from mediagit_storage.layers.cache.disk import DiskTier
 from mediagit_storage.layers.cache.entries import head_of
+from mediagit_storage.layers.cache.files import DiskFiles
 from mediagit_storage.layers.cache.reading import Reads
 from mediagit_storage.layers.cache.shelf import Shelf, outcome_unknown, passing_identity
 from mediagit_storage.layers.cache.spans import chunk_count, chunk_span
@@ -46,6 +47,7 @@ class CacheLayer(Layer):
     """
 
     layer_name: ClassVar[str] = "cache"
+    keeps_bytes: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -134,6 +136,11 @@ class CacheLayer(Layer):
         """Reads are answered by what is kept, or asked on condition; writes make the cache forget."""
         return self._batches.run(operations, limits)
 
+    def forget(self, key: str, version: str | None = None) -> bool:
+        """Drop the chunks of the object that is known here, in memory and in the folder: they are fetched again."""
+        here = self._shelf.forget(key if version is None else (key, version))
+        return super().forget(key, version) or here
+
     def stats(self) -> CacheStats:
         """What this cache did so far, in this process."""
         return self._shelf.stats()
@@ -185,9 +192,10 @@ class CacheLayer(Layer):
         if not self._reads.keeps(head):
             return
         size = self._chosen.chunk_size
-        with memoryview(data) as view:
-            spans = (chunk_span(index, head.size, size) for index in range(chunk_count(head.size, size)))
-            self._shelf.keep_written(head, [bytes(view[start : start + length]) for start, length in spans])
+        # A part of `bytes` that is all of it is the same object: what nobody can change need not be copied.
+        whole = data if isinstance(data, bytes) else memoryview(data)
+        spans = (chunk_span(index, head.size, size) for index in range(chunk_count(head.size, size)))
+        self._shelf.keep_written(head, [bytes(whole[start : start + length]) for start, length in spans])
 
 
 def disk_folder(config: CacheConfig) -> Path | None:

@@ -62,6 +62,7 @@ class Reads:
         self._shelf = shelf
         self._config = config
         self._chunk = config.chunk_size
+        self._capacity = config.capacity
         self.flights = Flights()
 
     # ---- what to do with a read
@@ -108,7 +109,7 @@ class Reads:
 
     def fits(self, length: int) -> bool:
         """Whether a read of so many bytes is kept: one that is larger than all room would only push out the rest."""
-        return length <= self._config.capacity
+        return length <= self._capacity
 
     def keeps(self, head: Head) -> bool:
         """Whether parts of an object are kept."""

@@ -33,7 +33,7 @@ from mediagit_storage.layers.cache.entries import (
     head_to_json,
 )
 from mediagit_storage.layers.cache.memory import MemoryTier
-from mediagit_storage.layers.cache.spans import chunk_span
+from mediagit_storage.layers.cache.spans import chunk_count, chunk_span
 from mediagit_storage.layers.cache.stats import CacheStats
 
 __all__ = ["Shelf", "outcome_unknown"]
@@ -307,6 +307,17 @@ class Shelf:
             self.memory.drop_chunk((head.info.key, head.token or "", index))
             if self.disk is not None:
                 self.disk.remove(self._chunk_name(head, index))
+
+    def forget(self, name: Name) -> bool:
+        """Hold no chunk of an object, whoever put it into the folder; whether there may have been one.
+
+        What is known of the object stays. A later read finds nothing kept of it, and asks the storage.
+        """
+        head = self.head(name)
+        if head is None or head.token is None:
+            return False
+        self.drop_chunks(head, range(chunk_count(head.size, self.chunk_size)))
+        return True
 
     # ---- what was not found, and where ranges ended
 
