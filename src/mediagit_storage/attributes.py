@@ -70,7 +70,7 @@ def checked_attributes(attributes: Attributes) -> Attributes:
 def without_reserved(attributes: Attributes) -> Attributes:
     """The attributes as a user sees them: without what layers keep in the metadata."""
     metadata = attributes.metadata
-    if not any(name.startswith(RESERVED_METADATA_PREFIX) for name in metadata):
+    if not metadata or not any(name.startswith(RESERVED_METADATA_PREFIX) for name in metadata):
         return attributes
     kept = {name: text for name, text in metadata.items() if not name.startswith(RESERVED_METADATA_PREFIX)}
     return replace(attributes, metadata=kept)

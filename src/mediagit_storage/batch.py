@@ -25,6 +25,7 @@ from mediagit_storage.backend import (
     StorageBackend,
 )
 from mediagit_storage.errors import StorageError
+from mediagit_storage.mending import mended
 from mediagit_storage.progress import NO_TRANSFER, Transfer
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 from mediagit_storage.types import ObjectInfo
@@ -43,12 +44,20 @@ class Planned(NamedTuple):
     progress: Transfer = NO_TRANSFER
 
 
-class Result(NamedTuple):
-    """What became of one `Planned`."""
+class Result:
+    """What became of one `Planned`, or its place in the order until that is known."""
 
-    item: Planned
-    value: Content | ObjectInfo | None
-    error: Exception | None
+    __slots__ = ("error", "held", "item", "over", "value")
+
+    def __init__(
+        self, item: Planned, value: Content | ObjectInfo | None = None, error: Exception | None = None
+    ) -> None:
+        self.item = item
+        self.value = value
+        self.error = error
+        #: Whether value and error are final, and how many bytes are in memory for it.
+        self.over = False
+        self.held = 0
 
 
 def run_batch(backend: StorageBackend, items: Iterable[Planned], limits: BatchLimits) -> Iterator[Result]:
@@ -57,23 +66,13 @@ def run_batch(backend: StorageBackend, items: Iterable[Planned], limits: BatchLi
     ``items`` is pulled from lazily; an exception it raises surfaces unchanged and stops the batch. Closing the
     iterator stops what is in flight.
     """
+    backend = mended(backend)
     if backend.capabilities.batch:
         return _run_native(backend, iter(items), limits)
     return _run_threads(backend, iter(items), limits)
 
 
 # ---- native: one thread, completions in any order, put back in order here
-
-
-class _Slot:
-    """The place of one item in the order."""
-
-    __slots__ = ("held", "item", "result")
-
-    def __init__(self, item: Planned) -> None:
-        self.item = item
-        self.held = 0
-        self.result: Result | None = None
 
 
 class _Feed:
@@ -83,46 +82,45 @@ class _Feed:
         self._items = items
         self._limits = limits
         self.exhausted = False
-        self._slots: dict[int, _Slot] = {}  # by identity of the operation, which the slot's owner keeps alive
-        self.order: deque[_Slot] = deque()
+        self._open: dict[int, Result] = {}  # by identity of the operation, which the result's item keeps alive
+        self.order: deque[Result] = deque()
         self._held = 0
 
     def operations(self) -> Iterator[Operation | None]:
         """The stream a native batch pulls from. It ends early at an item that cannot be done, to report that in turn."""
+        order, most = self.order, self._limits.buffer_bytes
         for item in self._items:
-            slot = _Slot(item)
-            self.order.append(slot)
-            if isinstance(item.operation, Exception):
-                slot.result = Result(item, None, item.operation)
+            operation = item.operation
+            result = Result(item)
+            order.append(result)
+            if isinstance(operation, Exception):
+                result.error, result.over = operation, True
                 return
-            self._slots[id(item.operation)] = slot
-            if isinstance(item.operation, PutOperation):
-                self._hold(slot, item.operation.source.size or 0)
-            yield item.operation
-            while self._held > self._limits.buffer_bytes or len(self.order) > _WINDOW:
+            self._open[id(operation)] = result
+            if isinstance(operation, PutOperation):
+                result.held = operation.source.size or 0
+                self._held += result.held
+            yield operation
+            while self._held > most or len(order) > _WINDOW:
                 yield None
         self.exhausted = True
 
     def complete(self, completion: Completion) -> None:
         """Put a completion in its place."""
         operation, value, error = completion
-        slot = self._slots.pop(id(operation))
-        slot.result = Result(slot.item, value, error)
+        result = self._open.pop(id(operation))
+        result.value, result.error, result.over = value, error, True
         if isinstance(value, Content):
-            self._hold(slot, len(value.data))
+            result.held += len(value.data)
+            self._held += len(value.data)
 
-    def first(self) -> Result | None:
-        """Take out the result whose turn it is, if it is there."""
+    def ready(self) -> Iterator[Result]:
+        """Take out the results whose turn it is, as far as they are there."""
         order = self.order
-        if not order or order[0].result is None:
-            return None
-        slot = order.popleft()
-        self._held -= slot.held
-        return slot.result
-
-    def _hold(self, slot: _Slot, count: int) -> None:
-        slot.held += count
-        self._held += count
+        while order and order[0].over:
+            result = order.popleft()
+            self._held -= result.held
+            yield result
 
 
 def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits) -> Iterator[Result]:
@@ -132,14 +130,13 @@ def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: Batch
         try:
             for completion in completions:
                 feed.complete(completion)
-                while (result := feed.first()) is not None:
-                    yield result
+                if feed.order[0].over:
+                    yield from feed.ready()
         finally:
             close = getattr(completions, "close", None)
             if close is not None:
                 close()
-        while (result := feed.first()) is not None:
-            yield result
+        yield from feed.ready()
         if feed.order:
             raise StorageError(f"the storage's batch ended without an answer for {len(feed.order):,} items")
 
@@ -215,7 +212,7 @@ class _Pool:
         if future is not None:
             result = future.result()
         else:
-            result = Result(item, None, item.operation if isinstance(item.operation, Exception) else None)
+            result = Result(item, error=item.operation if isinstance(item.operation, Exception) else None)
         yield result
         self._budget.yielded(ticket, len(result.value.data) if isinstance(result.value, Content) else 0)
 
@@ -243,15 +240,15 @@ def _carry_out(backend: StorageBackend, item: Planned, operation: Operation, pla
     try:
         current_scope().check()
         if isinstance(operation, ReadOperation):
-            return Result(item, _read(backend.stream(operation.key, operation.options), place), None)
+            return Result(item, _read(backend.stream(operation.key, operation.options), place))
         if isinstance(operation, PutOperation):
-            return Result(item, backend.put(operation.key, operation.source, operation.options), None)
+            return Result(item, backend.put(operation.key, operation.source, operation.options))
         if isinstance(operation, DeleteOperation):
             backend.delete(operation.key, operation.options)
-            return Result(item, None, None)
-        return Result(item, backend.stat(operation.key, operation.version), None)
+            return Result(item)
+        return Result(item, backend.stat(operation.key, operation.version))
     except Exception as error:  # noqa: BLE001  # every failure belongs to its item
-        return Result(item, None, error)
+        return Result(item, error=error)
 
 
 def _read(body: Body, place: _Place) -> Content:

@@ -31,7 +31,7 @@ from mediagit_storage.events import Event, emit
 from mediagit_storage.fetching import Fetched, FetchLimits, fetch_ranges
 from mediagit_storage.hashing import hash_region, verify_kept
 from mediagit_storage.journal import Journal, journal_name, state_folder
-from mediagit_storage.ledger import Ledger, UnfinishedFile, missing_ranges
+from mediagit_storage.ledger import Ledger, UnfinishedFile
 from mediagit_storage.progress import Transfer, transfer
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import FileRegion
@@ -51,8 +51,10 @@ __all__ = ["LIMITS", "Download", "FileLanding", "Landing", "PartsDownload", "pin
 
 P = TypeVar("P", bound=UnfinishedFile)
 
-#: Objects above 16 MiB come in 8 ranges of 4 MiB at a time: with what Python itself takes, that stays below 100 MiB.
-LIMITS: Final = FetchLimits(threshold=16 * 1024 * 1024, part=4 * 1024 * 1024, concurrency=8)
+_MIB: Final = 1024 * 1024
+#: Objects above 16 MiB come in 8 ranges at a time: of 4 MiB, which stays below 100 MiB with what Python itself takes, or
+#: of 6 MiB where they take none. More would cost too much when a process is killed: what was on its way comes again.
+LIMITS: Final = FetchLimits(threshold=16 * _MIB, part=4 * _MIB, concurrency=8, placed=6 * _MIB)
 #: How often an object may change under a download in parts before it is fetched as one stream.
 _ATTEMPTS: Final = 3
 #: How much of the journal's name is in that of the unfinished file.
@@ -285,8 +287,7 @@ class PartsDownload(Generic[P]):
     def _fill(self, part: P, ledger: Ledger, report: Transfer, wanted: Fetched) -> None:
         report.advance(ledger.held)
         _require_space(part, wanted.size - ledger.held)
-        missing = missing_ranges(ledger.done, wanted.size, LIMITS.part)
-        with closing(fetch_ranges(self.backend, wanted, missing, LIMITS, report)) as finished:
+        with closing(fetch_ranges(self.backend, wanted, ledger.done, LIMITS, report)) as finished:
             for start, length in finished:
                 ledger.add(start, length)
         found = os.fstat(part.descriptor).st_size

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from mediagit_storage.backend import BatchLimits, Completion, Content, ReadOperation, StorageBackend
+from mediagit_storage.backend import BatchLimits, Content, ReadOperation, StorageBackend
 from mediagit_storage.errors import CancelledError, IntegrityError, PreconditionError, StorageError, TruncatedError
+from mediagit_storage.facets import Place, Placing, placing_of
+from mediagit_storage.ledger import Ranges, missing_ranges
+from mediagit_storage.positions import write_at
 from mediagit_storage.progress import Transfer
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 from mediagit_storage.types import ByteRange, ObjectInfo, ReadOptions
 
 __all__ = ["FetchLimits", "Fetched", "fetch_ranges"]
+
+T = TypeVar("T")
 
 Range = tuple[int, int]
 
@@ -26,11 +30,15 @@ _HELD: Final = 2
 
 
 class FetchLimits(NamedTuple):
-    """``threshold``: larger objects are fetched in ranges of ``part`` bytes, ``concurrency`` of them at once."""
+    """``threshold``: larger objects are fetched in ranges of ``part`` bytes, ``concurrency`` of them at once.
+
+    Ranges that are written while they arrive take no memory, and have ``placed`` bytes.
+    """
 
     threshold: int
     part: int
     concurrency: int
+    placed: int = 6 * 1024 * 1024
 
 
 class Fetched(NamedTuple):
@@ -59,17 +67,54 @@ class Fetched(NamedTuple):
 def fetch_ranges(
     backend: StorageBackend,
     wanted: Fetched,
-    ranges: Iterator[Range],
+    done: Ranges,
     limits: FetchLimits,
     report: Transfer,
 ) -> Generator[Range, None, None]:
-    """Write each range to its place in the file and yield it then, in any order. Closing it stops what is in flight.
+    """Write what is not ``done`` in ranges to their place in the file, and yield each then, in any order.
 
-    A storage with native batches is driven by this thread, and its ranges are held in memory until they are whole and
-    another thread has written them; with others a thread each writes what comes piece by piece.
+    Closing it stops what is in flight.
+
+    A storage that places ranges itself writes them piece by piece, in this thread. So do others, with a thread for each
+    range; where there are native batches but no placing (a layer changes the bytes) ranges are held in memory until they
+    are whole, and written by another thread.
     """
+    place = placing_of(backend)
+    if place is not None:
+        return _fetch_placed(place, wanted, missing_ranges(done, wanted.size, limits.placed), limits, report)
+    ranges = missing_ranges(done, wanted.size, limits.part)
     fetch = _fetch_native if backend.capabilities.batch else _fetch_threads
     return fetch(backend, wanted, ranges, limits, report)
+
+
+def _fetch_placed(
+    place: Place, wanted: Fetched, ranges: Iterator[Range], limits: FetchLimits, report: Transfer
+) -> Generator[Range, None, None]:
+    scope = current_scope()
+    missing: set[Range] = set()
+
+    def arrived(count: int) -> None:
+        # Also here: a disk may be slow, and much may have come before anybody looks again.
+        scope.check()
+        report.advance(count)
+
+    def placings() -> Iterator[Placing]:
+        for span in ranges:
+            missing.add(span)
+            yield Placing(wanted.key, wanted.pinned, *span, wanted.descriptor, arrived)
+
+    bounds = BatchLimits(limits.concurrency, limits.concurrency * limits.placed)
+    with closing(_closable(place(placings(), bounds))) as results:
+        for operation, info, start, length, error in results:
+            scope.check()
+            span = (operation.start, operation.length)
+            if error is not None or info is None:
+                raise error or StorageError("a range ended with neither an object nor an error")
+            wanted.check(info, span, start, length)
+            missing.remove(span)
+            yield span
+    if missing:
+        raise StorageError(f"the storage's batch ended without an answer for {len(missing):,} ranges")
 
 
 def _fetch_native(
@@ -124,7 +169,7 @@ class _Writing:
 
     def add(self, data: bytes, span: Range) -> None:
         """One more range."""
-        self._waiting.append((self._thread.submit(_write, self._descriptor, data, span[0]), span))
+        self._waiting.append((self._thread.submit(write_at, self._descriptor, data, span[0]), span))
 
     def done(self) -> Iterator[Range]:
         """Those that are written by now, and as many more that few enough are held. Raises what went wrong."""
@@ -152,9 +197,9 @@ def _counted(written: Iterator[Range], report: Transfer) -> Iterator[Range]:
         yield span
 
 
-def _closable(completions: Iterator[Completion]) -> Generator[Completion, None, None]:
+def _closable(results: Iterator[T]) -> Generator[T, None, None]:
     """The same, whatever kind of iterator a backend returns: closing it closes that one, if it can be closed."""
-    yield from completions
+    yield from results
 
 
 def _fetch_threads(
@@ -202,18 +247,9 @@ def _fetch_one(backend: StorageBackend, wanted: Fetched, span: Range, report: Tr
             scope.check()
             if position + len(chunk) > end:
                 raise IntegrityError("the storage sent more bytes than were asked for")
-            _write(wanted.descriptor, chunk, position)
+            write_at(wanted.descriptor, chunk, position)
             position += len(chunk)
             report.advance(len(chunk))
     if position != end:
         raise TruncatedError(f"{end - position:,} bytes of a range are missing")
     return span
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    written = os.pwrite(descriptor, data, offset)
-    if written == len(data):
-        return
-    with memoryview(data) as view:
-        while written < len(view):
-            written += os.pwrite(descriptor, view[written:], offset + written)

@@ -9,7 +9,15 @@ from typing import Final, Literal
 
 from mediagit_storage.errors import InvalidKeyError
 
-__all__ = ["MAX_KEY_BYTES", "KeyRules", "check_key", "check_readable_key", "parent_prefixes", "sort_key"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "KeyRules",
+    "check_key",
+    "check_readable_key",
+    "may_be_folded",
+    "parent_prefixes",
+    "sort_key",
+]
 
 #: The longest key that every provider takes, in bytes of UTF-8.
 MAX_KEY_BYTES: Final = 1024
@@ -18,6 +26,8 @@ MAX_KEY_BYTES: Final = 1024
 KeyRules = Literal["strict", "raw"]
 
 _FORBIDDEN_SEGMENTS: Final = frozenset({"", ".", ".."})
+#: How keys begin whose first segment may be one of these.
+_ODD_STARTS: Final = frozenset({"", ".", "/"})
 _CONTROL: Final = frozenset([*range(0x20), 0x7F, *range(0x80, 0xA0)])
 
 
@@ -29,17 +39,22 @@ def check_key(key: str, rules: KeyRules = "strict") -> None:
 
     Raises `InvalidKeyError`; a key that is not a ``str`` is a `TypeError`.
     """
-    _check_length(key, _encode(key))
+    _check_length(key)
     if rules == "raw":
         return
     # A printable key (the common case, decided in C) has no control character.
     if not key.isprintable() and any(ord(character) in _CONTROL for character in key):
         raise InvalidKeyError("a key must not hold control characters", key=key)
-    if key[0] == "/" or key[-1] == "/" or "//" in key or "." in key:
+    if may_be_folded(key):
         segments = key.split("/")
         if not _FORBIDDEN_SEGMENTS.isdisjoint(segments):
             forbidden = next(segment for segment in segments if segment in _FORBIDDEN_SEGMENTS)
             raise InvalidKeyError(_segment_message(forbidden), key=key)
+
+
+def may_be_folded(key: str) -> bool:
+    """Whether a key has to be looked at for empty, ``.`` and ``..`` segments: false for nearly all, at little cost."""
+    return "//" in key or "/." in key or key[:1] in _ODD_STARTS or key[-1:] == "/"
 
 
 def check_readable_key(key: str) -> None:
@@ -70,16 +85,15 @@ def parent_prefixes(key: str) -> list[str]:
     return [key[: index + 1] for index, character in enumerate(key[:-1]) if character == "/"]
 
 
-def _encode(key: str) -> bytes:
+def _check_length(key: str) -> None:
     if not isinstance(key, str):
         raise TypeError(f"a key is a str, not {type(key).__name__}")
+    if key.isascii() and 0 < len(key) <= MAX_KEY_BYTES:
+        return
     try:
-        return key.encode("utf-8")
+        encoded = key.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidKeyError("a key must be valid Unicode: this one holds a lone surrogate", key=key) from None
-
-
-def _check_length(key: str, encoded: bytes) -> None:
     if not encoded:
         raise InvalidKeyError("a key must not be empty", key=key)
     if len(encoded) > MAX_KEY_BYTES:

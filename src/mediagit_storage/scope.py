@@ -41,15 +41,15 @@ class Scope:
         self._deadline: float | None = min(limits) if limits else None
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._cancelled = False
         self._callbacks: dict[object, Callable[[], None]] = {}
 
     def cancel(self) -> None:
         """Stop everything inside, now, from any thread; calling it again does nothing."""
         with self._lock:
-            if self._cancelled.is_set():
+            if self._cancelled:
                 return
-            self._cancelled.set()
+            self._cancelled = True
             callbacks = list(self._callbacks.values())
         for callback in callbacks:
             _call(callback)
@@ -62,7 +62,7 @@ class Scope:
     @property
     def cancelled(self) -> bool:
         """Whether this scope, or one around it, was cancelled."""
-        return self._cancelled.is_set() or (self._parent is not None and self._parent.cancelled)
+        return self._cancelled or (self._parent is not None and self._parent.cancelled)
 
     def remaining(self) -> float | None:
         """Seconds left, never below 0; None without a deadline."""
@@ -70,7 +70,7 @@ class Scope:
 
     def check(self) -> None:
         """Raise `CancelledError` or `StorageTimeoutError` when the work should stop; else return at once."""
-        if self.cancelled:
+        if self._cancelled or (self._parent is not None and self._parent.cancelled):
             raise CancelledError("cancelled by the surrounding scope")
         if self._deadline is not None and self._clock.monotonic() >= self._deadline:
             raise StorageTimeoutError("the surrounding scope's time is over")

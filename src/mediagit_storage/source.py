@@ -31,6 +31,8 @@ __all__ = [
 
 #: How much is read from a file at a time, in bytes.
 CHUNK: Final = 1024 * 1024
+#: `BytesLike`, for `isinstance`: a union would be made anew for every look.
+_MEMORY: Final = (bytes, bytearray, memoryview)
 
 
 @runtime_checkable
@@ -217,7 +219,7 @@ class IterableSource(Source):
             raise StorageError("the source was read once already and cannot be rewound")
         self._used = True
         for piece in self._pieces:
-            if not isinstance(piece, bytes | bytearray | memoryview):
+            if not isinstance(piece, _MEMORY):
                 raise TypeError(f"a source yields bytes-like pieces, not {type(piece).__name__}")
             yield _flat(piece)
 
@@ -228,7 +230,7 @@ def as_source(data: SourceData) -> Source:
     Takes bytes-like objects, binary files (from their current position) and iterables of bytes-like objects.
     A ``str``, a text file or anything else is a `TypeError`.
     """
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, _MEMORY):
         return BytesSource(data)
     if isinstance(data, str):  # an iterable of str, which no type checker refuses
         raise TypeError("data is bytes, not str: encode the text first, for example with .encode()")

@@ -43,6 +43,7 @@ from mediagit_storage.errors import (
 from mediagit_storage.hashing import check_declared
 from mediagit_storage.keys import KeyRules, check_key, check_readable_key
 from mediagit_storage.layers.prefix import PrefixLayer
+from mediagit_storage.mending import mended
 from mediagit_storage.probe import probe
 from mediagit_storage.progress import NO_TRANSFER, Transfer, current_progress, transfer
 from mediagit_storage.ranges import check_range, coalesce, resolve_range
@@ -141,6 +142,7 @@ class Storage:
 
     def __init__(self, backend: StorageBackend, *, keys: KeyRules = "strict", owned: bool = True) -> None:
         self._backend = backend
+        self._mended = mended(backend)
         self._keys: KeyRules = keys
         self._owned = owned
         self._closed = False
@@ -630,11 +632,12 @@ class Storage:
     def _start(self) -> StorageBackend:
         """The backend for one operation: not when the storage is closed, nor when the scope has ended."""
         current_scope().check()
-        return self._ready()
+        self._ready()
+        return self._mended
 
     def _check_written_key(self, key: str) -> None:
         check_key(key, self._keys)
-        longest = self.capabilities.max_key_bytes
+        longest = self._backend.capabilities.max_key_bytes
         # No character has more than four bytes: most keys need not be encoded to know that they fit.
         if len(key) * 4 > longest and len(key.encode("utf-8")) > longest:
             raise InvalidKeyError(f"a key may have at most {longest:,} bytes of UTF-8 in this storage", key=key)
@@ -778,14 +781,12 @@ class Storage:
         self, operation: str, planned: Iterator[Planned], limits: BatchLimits, value: Callable[[Result], T]
     ) -> Generator[Outcome[T], None, None]:
         with self._explain(operation, None):
-            backend = self._ready()
+            backend = self._start()
             scope = current_scope()
-            scope.check()
             for result in run_batch(backend, planned, limits):
                 scope.check()
-                (key, done, progress), _, error = result
-                if error is None and isinstance(done, PutOperation) and isinstance(done.source, CheckedSource):
-                    error = _unproven(done.source)
+                key, done, progress = result.item
+                error = result.error or (_unproven(done.source) if type(done) is PutOperation else None)
                 if error is None:
                     if progress is not NO_TRANSFER:
                         progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
@@ -817,8 +818,10 @@ def _put_options(
     return PutOptions(checked, if_absent, if_match, checksum, retention, legal_hold)
 
 
-def _unproven(source: CheckedSource) -> Exception | None:
+def _unproven(source: Source) -> Exception | None:
     """What is wrong with a put that says that it is done."""
+    if type(source) is not CheckedSource:
+        return None
     try:
         source.require_proof()
     except IntegrityError as error:

@@ -7,77 +7,21 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import copy_context
 from types import TracebackType
 from typing import Final, Self
 
-from mediagit_storage.errors import CancelledError, ClosedError
+from mediagit_storage.errors import ClosedError
+from mediagit_storage.pipe import Pipe
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import IterableSource
 from mediagit_storage.types import BytesLike, ObjectInfo
 
 __all__ = ["ObjectWriter"]
 
-#: Bytes that may wait between the writer and the storage.
-_PIPE_BYTES: Final = 8 * 1024 * 1024
 #: Small writes are joined to pieces of this size.
 _PIECE_BYTES: Final = 256 * 1024
-
-
-class _Pipe:
-    """Pieces from one thread to another, at most `_PIPE_BYTES` at a time."""
-
-    def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
-        self._held = 0
-        self._complete = False
-        self._aborted = False
-        self._gone = False
-        self._changed = threading.Condition()
-
-    def send(self, piece: bytes) -> bool:
-        """Wait for room and hand over; False when the reader has gone."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._gone or self._held < _PIPE_BYTES)
-            if not self._gone:
-                self._pieces.append(piece)
-                self._held += len(piece)
-                self._changed.notify_all()
-            return not self._gone
-
-    def finish(self) -> None:
-        """Everything was sent."""
-        with self._changed:
-            self._complete = True
-            self._changed.notify_all()
-
-    def abort(self) -> None:
-        """What was sent must not be stored."""
-        with self._changed:
-            self._aborted = not self._complete
-            self._changed.notify_all()
-
-    def leave(self) -> None:
-        """The reader is gone; senders need not wait."""
-        with self._changed:
-            self._gone = True
-            self._pieces.clear()
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pieces or self._complete or self._aborted)
-                if self._aborted:
-                    raise CancelledError("the writer was abandoned before close()")
-                if not self._pieces:
-                    return
-                piece = self._pieces.popleft()
-                self._held -= len(piece)
-                self._changed.notify_all()
-            yield piece
 
 
 class ObjectWriter:
@@ -87,7 +31,7 @@ class ObjectWriter:
 
     def __init__(self, store: Callable[[IterableSource], ObjectInfo], name: str) -> None:
         self.name = name
-        self._pipe = _Pipe()
+        self._pipe = Pipe()
         self._parts: list[bytes] = []
         self._pending = 0
         self._written = 0
@@ -209,7 +153,7 @@ class ObjectWriter:
 
 
 def _store(
-    store: Callable[[IterableSource], ObjectInfo], pipe: _Pipe, outcome: list[ObjectInfo | BaseException]
+    store: Callable[[IterableSource], ObjectInfo], pipe: Pipe, outcome: list[ObjectInfo | BaseException]
 ) -> None:
     try:
         outcome.append(store(IterableSource(iter(pipe))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 import time
 from collections import Counter
@@ -51,6 +53,21 @@ def test_every_request_gets_its_own_answer(transport):
 
 def test_nothing_to_do(transport):
     assert list(transport.send_all(iter([]))) == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+def test_at_least_half_of_the_room_is_used_while_results_are_taken(transport, concurrency):
+    pulled = [0]
+
+    def counted(server):
+        for each in requests(server, 200):
+            pulled[0] += 1
+            yield each
+
+    with ScriptedServer([Repeat([Echo()])]) as server:
+        for taken, _ in enumerate(transport.send_all(counted(server), concurrency=concurrency), 1):
+            # What was taken is no longer on its way, and no more than twice the room has been begun beyond it.
+            assert min(200, taken + concurrency // 2) <= pulled[0] <= taken + 2 * concurrency
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 100])
@@ -147,6 +164,26 @@ def test_leaving_early_aborts_what_travels(transport, how):
         if how == "close":
             sending.close()
         del sending
+        wait_until_closed(server)
+
+
+def pipes() -> int:
+    return sum(os.readlink(each.path).startswith("pipe:") for each in os.scandir("/proc/self/fd") if each.is_symlink())
+
+
+@pytest.mark.parametrize("travelling", [False, True])
+def test_one_that_is_garbage_together_with_its_handles_leaves_nothing(transport, travelling):
+    # An error that is kept refers to the frames that it passed, and so does the list that keeps it.
+    with ScriptedServer([Repeat([Echo()])]) as server:
+        before = pipes()
+        sent = transport.send_all(requests(server, 40 if travelling else 1), concurrency=8)
+        next(sent)
+        assert pipes() == before + 2
+        kept = [sent]
+        kept.append(kept)
+        del sent, kept
+        gc.collect()
+        assert pipes() == before
         wait_until_closed(server)
 
 

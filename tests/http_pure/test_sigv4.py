@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.http.encoding import encode_path, encode_query
+from mediagit_storage.http.request import Request
 from mediagit_storage.http.sigv4 import EMPTY_SHA256, MAX_PRESIGN_SECONDS, UNSIGNED, Credentials, Signer
 from mediagit_storage.secrets import Secret
 
@@ -212,6 +213,25 @@ def test_a_last_value_that_changes_is_signed_as_if_it_were_the_first(name, value
     used.sign("PUT", "/k", "", [("content-type", "a/b"), (name, "before")], now=MAY_24)
     fields = [("content-type", "a/b"), (name, value)]
     assert used.sign("PUT", "/k", "", fields, now=MAY_24) == signer().sign("PUT", "/k", "", fields[::-1], now=MAY_24)
+
+
+@pytest.mark.parametrize("token", [None, "T"])
+def test_lines_are_all_the_fields_with_the_same_signature(token):
+    used = signer(token=token)
+    for fields in ([], [("content-type", "a/b")], [("content-type", "a/b"), ("content-md5", "x=")], [("range", "")]):
+        for path in ("/k", "/l"):
+            lines = used.lines("PUT", path, "a=b", fields, now=MAY_24)
+            added = signer(token=token).sign("PUT", path, "a=b", fields, now=MAY_24)
+            assert dict(lines.fields()) == dict([*fields, *added])
+            assert Request("PUT", f"https://h{path}", lines).headers == lines.fields()
+
+
+@pytest.mark.parametrize("field", [("x-a", "b\r\nx: y"), ("x-a", " b"), ("x a", "b"), ("x-a", "b\n"), ("x\n", "")])
+def test_lines_hold_nothing_that_must_not_be_sent(field):
+    used = signer()
+    for fields in ([field], [field, ("last", "x")], [("first", "x"), field]):
+        with pytest.raises(ConfigError, match="plain name"):
+            used.lines("PUT", "/k", "", fields, now=MAY_24)
 
 
 def test_what_proxies_change_is_not_covered():

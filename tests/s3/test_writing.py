@@ -54,6 +54,19 @@ def test_a_put_is_one_signed_and_checked_request(play):
     assert info.modified is not None
 
 
+def test_each_put_has_the_attributes_of_its_own_options(play):
+    """What puts with the same options share is not carried over to the others."""
+    store, server = play(ok())
+    for name in ("1", None, "2"):
+        attributes = None if name is None else Attributes(metadata={"n": name})
+        store.put("k", b"x", attributes=attributes)
+        assert store.put_many([("a", b"x"), ("b", b"y")], attributes=attributes).run() == 2
+    found = [header(request, "x-amz-meta-n") for request in server.received]
+    assert found == ["1"] * 3 + [None] * 3 + ["2"] * 3
+    digests = [header(request, "x-amz-checksum-crc32c") for request in server.received]
+    assert digests[0] == digests[3] == digests[6] is not None
+
+
 def test_a_plain_put_is_repeated_after_a_lost_answer(play):
     store, server = play((Receive(), Reset()), ok())
     assert store.put("k", b"x").etag == "e1"

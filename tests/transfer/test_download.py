@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mediagit_storage import downloading, fetching
+from mediagit_storage import downloading, positions
 from mediagit_storage.backend import Content
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
@@ -550,7 +550,7 @@ def test_a_disk_that_fills_up_gets_its_space_back(store, here, state, monkeypatc
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(descriptor, data, offset)
 
-    monkeypatch.setattr(fetching.os, "pwrite", pwrite)
+    monkeypatch.setattr(positions.os, "pwrite", pwrite)
     with pytest.raises(OSError, match="No space"):
         store.download("k", here / "f")
     assert [*here.iterdir()] == []
@@ -560,7 +560,7 @@ def test_a_disk_that_fills_up_gets_its_space_back(store, here, state, monkeypatc
 def test_short_writes_are_continued(store, here, monkeypatch):
     store.put("k", content(SIZE))
     real = os.pwrite
-    monkeypatch.setattr(fetching.os, "pwrite", lambda d, data, offset: real(d, bytes(data[:7]), offset))
+    monkeypatch.setattr(positions.os, "pwrite", lambda d, data, offset: real(d, bytes(data[:7]), offset))
     store.download("k", here / "f")
     assert (here / "f").read_bytes() == content(SIZE)
 

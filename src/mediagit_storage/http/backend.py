@@ -9,9 +9,11 @@ from typing import ClassVar, Generic, Self, TypeVar
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
+from mediagit_storage.facets import Place, Placed, Placing, RangePlacing
 from mediagit_storage.http.client import HttpClient
 from mediagit_storage.http.config import HttpConfig
 from mediagit_storage.http.operations import Operations, run_operations
+from mediagit_storage.http.placing import place_ranges
 from mediagit_storage.http.reading import HttpReader
 from mediagit_storage.http.retry import Rules
 from mediagit_storage.http.transport import Transport
@@ -23,7 +25,7 @@ __all__ = ["HttpBackend"]
 C = TypeVar("C", bound=HttpConfig)
 
 
-class HttpBackend(StorageBackend, Generic[C]):
+class HttpBackend(StorageBackend, RangePlacing, Generic[C]):
     """One storage that is spoken to over HTTP, opened with a configuration of the type ``C``.
 
     A backend names its ``SCHEME``, writes `_open`, and the methods that are its own: `put`, `stat`, `list`, `list_dir`,
@@ -94,6 +96,13 @@ class HttpBackend(StorageBackend, Generic[C]):
     def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
         """All in this thread but what takes several requests or waits for its source, which goes to a few threads."""
         return run_operations(self._client, self._operations, operations, limits)
+
+    def placing(self) -> Place:
+        """Requests as in a `batch` of reads, in the calling thread; it writes as well."""
+        return self._place
+
+    def _place(self, operations: Iterator[Placing], limits: BatchLimits) -> Iterator[Placed]:
+        return place_ranges(self._client, self._operations, operations, limits)
 
     # ---- its life
 

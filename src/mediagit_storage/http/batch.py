@@ -53,10 +53,10 @@ class Member(Exchange):
 
     __slots__ = ("budget", "oldest", "paused")
 
-    def join(self, request: Request, route: Route, budget: _Budget) -> None:
+    def join(self, request: Request, route: Route, budget: _Budget, *, oldest: bool) -> None:
         """Take part in a common budget."""
         self.budget = budget
-        self.oldest = False
+        self.oldest = oldest
         self.paused = False
         self.begin(request, route)
 
@@ -121,49 +121,47 @@ class Batch:
                 self._stop(driver, generation, clean=clean)
 
     def _work(self, requests: Iterator[Request | Sent | None], driver: Driver[Member], scope: Scope) -> Iterator[Sent]:
+        ready, members, few = self._ready, self._members, self._concurrency // 2
         while True:
-            self._fill(requests, driver)
-            if self._ready:
-                sent = self._ready.popleft()
+            # Several are begun together, which is cheaper; no more than half of the room is left empty for that.
+            if not ready or len(members) <= few:
+                self._fill(requests, driver)
+            if ready:
+                sent = ready.popleft()
                 held = 0 if sent.response is None else sum(map(len, sent.response.pieces))
                 yield sent
                 self._give_back(held)
                 continue
-            if self._exhausted and not self._members:
+            if self._exhausted and not members:
                 return
             now = time.monotonic()
             self._look(scope, driver, now)
-            if self._ready:
+            if ready:
                 continue
             running = driver.step(self._wait(now))
             if driver.woken:
                 driver.woken, self._ask_at = False, 0.0
-            if running < len(self._members):
+            if running < len(members):
                 self._collect(driver)
 
     def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver[Member]) -> None:
         """Begin transfers while there is room and the feed has some."""
+        if self._exhausted or (self._ask_at and not self._ready and time.monotonic() < self._ask_at):
+            return
         begun, members, budget = False, self._members, self._budget
-        while (
-            not self._exhausted
-            and len(members) < self._concurrency
-            and budget.held <= budget.limit
-            and (not self._ask_at or self._ready or time.monotonic() >= self._ask_at)
-        ):
+        self._ask_at = 0.0
+        while len(members) < self._concurrency and budget.held <= budget.limit:
             item = next(requests, _END)
             if isinstance(item, Request):
-                self._ask_at = 0.0
                 begun = self._begin(item, driver) or begun
-            elif item is None:
+                continue
+            if item is None:
                 self._ask_at = time.monotonic() + _ASK_AGAIN
-                break
             elif isinstance(item, _End):
                 self._exhausted = True
-                break
             else:
-                self._ask_at = 0.0
                 self._ready.append(item)
-                break
+            break
         # What came whole while it began is taken at once: there may be nothing left to wait for.
         if begun and driver.start() < len(members):
             self._collect(driver)
@@ -175,8 +173,7 @@ class Batch:
             self._ready.append(Sent(request, None, error))
             return False
         member = driver.carrier()
-        member.join(request, route, self._budget)
-        member.oldest = not self._members
+        member.join(request, route, self._budget, oldest=not self._members)
         self._members[member.curl] = member
         driver.begin(member.curl)
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from mediagit_storage.http.request import BodySource
+from mediagit_storage.http.request import BodySink, BodySource
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Traits
 
@@ -44,3 +44,4 @@ class Call(NamedTuple):
     max_body: int | None = None
     fresh_connection: bool = False
     expect_continue: bool = False
+    sink: BodySink | None = None

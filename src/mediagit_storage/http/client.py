@@ -12,7 +12,7 @@ from mediagit_storage.errors import IntegrityError, StorageError
 from mediagit_storage.http.call import Call, Condition, Fields, Subject
 from mediagit_storage.http.driver import Waker
 from mediagit_storage.http.redact import redact_answer
-from mediagit_storage.http.request import Request
+from mediagit_storage.http.request import Lines, Request
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Job, Repair, Retried, Rules, Traits, run
 from mediagit_storage.http.retry_batch import JobResult, run_all
@@ -42,7 +42,7 @@ class Signing(ABC):
     keeps_time: bool = False
 
     @abstractmethod
-    def sign(self, call: Call) -> tuple[str, Fields]:
+    def sign(self, call: Call) -> tuple[str, Fields | Lines]:
         """The query and all the fields that the request goes out with."""
 
     def secrets(self) -> Iterable[Secret]:
@@ -91,19 +91,19 @@ class HttpClient(ABC):
 
     def request(self, call: Call) -> Request:
         """The signed request of a call."""
-        path, query, fields = call.path, call.query, call.fields
+        path = call.path
         origin, sign = self._place
-        if sign is not None:
-            query, fields = sign(call)
+        query, fields = (call.query, call.fields) if sign is None else sign(call)
         return Request(
             call.method,
             f"{origin}{path}?{query}" if query else origin + path,
-            tuple(fields),
+            fields if isinstance(fields, Lines) else tuple(fields),
             call.body,
             idle_timeout=call.idle_timeout,
             max_body=call.max_body,
             fresh_connection=call.fresh_connection,
             expect_continue=call.expect_continue,
+            sink=call.sink,
         )
 
     def job(self, call: Call) -> Job:
@@ -120,7 +120,7 @@ class HttpClient(ABC):
             return run(self.job(call), replayed(error, transport_send), self.rules)
         if response.status < 300 and call.code_of is None:
             # Nearly always: nothing to decide, so nothing is prepared for deciding.
-            return Retried(response, 1, 0.0, response.attempts > 1)
+            return Retried(response, 1, response.attempts > 1)
         return run(self.job(call), replayed(response, transport_send), self.rules)
 
     def expect(self, call: Call, *, subject: Subject = "object", condition: Condition | None = None) -> Response:
@@ -156,7 +156,7 @@ class HttpClient(ABC):
 
         The first call without an answer raises its error. A None means "nothing now". Closing it aborts what travels.
         """
-        flying: dict[int, tuple[T, Call]] = {}
+        flying: dict[Job, tuple[T, Call]] = {}
 
         def jobs() -> Iterator[Job | None]:
             for each in calls:
@@ -164,18 +164,18 @@ class HttpClient(ABC):
                     yield None
                     continue
                 job = self.job(each[1])
-                flying[id(job)] = each
+                flying[job] = each
                 # Whoever holds the call holds its body.
                 del each
                 yield job
 
-        results = self.send_all(jobs(), concurrency=concurrency, buffer_bytes=buffer_bytes, waker=waker)
-        with closing(results):
-            for result in results:
-                aim, call = flying.pop(id(result.job))
-                if result.error is not None or result.retried is None:
-                    raise result.error or IntegrityError("a request has neither an answer nor an error")
-                yield aim, call, result.retried
+        sending = self.send_all(jobs(), concurrency=concurrency, buffer_bytes=buffer_bytes, waker=waker)
+        with closing(sending):
+            for job, retried, error in sending:
+                aim, call = flying.pop(job)
+                if error is not None or retried is None:
+                    raise error or IntegrityError("a request has neither an answer nor an error")
+                yield aim, call, retried
 
     def aside(self, work: Callable[[], T]) -> T:
         """Do something that a cancelled or ended scope around must not keep from being done, such as cleaning up."""

@@ -144,9 +144,13 @@ class Driver(Generic[C]):
         ``sent`` tells whether it has got as far as sending.
         """
         curl = carrier.curl
-        if not sent and not curl.getinfo(pycurl.NAMELOOKUP_TIME):
-            self._resolving = True
-        self._multi.remove_handle(curl)
+        try:
+            if not sent and not curl.getinfo(pycurl.NAMELOOKUP_TIME):
+                self._resolving = True
+            self._multi.remove_handle(curl)
+        except pycurl.error:
+            # Whoever used it was found to be garbage together with the handle, and the handle was ended first.
+            return
         carrier.end()
         self._spare.append(carrier)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import pycurl  # type: ignore[import-untyped]
@@ -45,7 +46,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_failure", "_kind", "_layout", "_limit", "_options", "_overflow", "_route",
+        "_failure", "_kind", "_layout", "_limit", "_options", "_overflow", "_placing", "_route",
         "curl", "lines", "patience", "pieces", "received", "request", "sent",
     )  # fmt: skip
 
@@ -71,6 +72,8 @@ class Exchange:
         self.sent = 0
         self._limit = ERROR_BODY
         self._overflow = False
+        #: Whether the request's sink takes this body; None until it begins.
+        self._placing: bool | None = None
         self._failure: BaseException | None = None
         self.patience = UNTIMED
         method, kind = request.method, self._kind
@@ -95,7 +98,9 @@ class Exchange:
     def forget(self) -> None:
         """Set nothing on the handle, which forgets callbacks and body. Without this it would live until a collection."""
         self._kind = None
-        self.curl.reset()
+        # The garbage collector may have ended the handle, and with it all that was set.
+        with suppress(pycurl.error):
+            self.curl.reset()
 
     def _prepare(self, on_piece: Callable[[bytes], int | None] | None) -> None:
         """Set everything anew on the handle."""
@@ -107,7 +112,7 @@ class Exchange:
         setopt(pycurl.URL, request.url)
         setopt(pycurl.HTTPHEADER, request.lines)
         setopt(pycurl.HEADERFUNCTION, self.lines.append)
-        setopt(pycurl.WRITEFUNCTION, on_piece or self._collect)
+        setopt(pycurl.WRITEFUNCTION, on_piece or (self._collect if request.sink is None else self._place))
         setopt(pycurl.PREREQFUNCTION, self._on_send)
         setopt(pycurl.PATH_AS_IS, 1)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
@@ -191,6 +196,21 @@ class Exchange:
         self.pieces.append(piece)
         return None
 
+    def _place(self, piece: bytes) -> int | None:
+        """A piece of a body that has a place of its own, if it is the one that was asked for."""
+        sink = self.request.sink
+        try:
+            if self._placing is None and sink is not None:
+                lines, _ = final_head(self.lines)
+                self._placing = sink.accepts(status_of(lines), self.headers(lines))
+            if self._placing and sink is not None:
+                sink.take(piece)
+                return None
+        except BaseException as error:  # noqa: BLE001  # raised again by finish()
+            self._failure = error
+            return -1
+        return self._collect(piece)
+
     def _raise_limit(self) -> bool:
         """Small bodies never come here. The rest may go on to the real limit, unless it is an error's."""
         if self.status < 400:
@@ -247,7 +267,11 @@ class Exchange:
         status = status_of(lines)
         if status < 400 and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
             self.check_framing(status, lines)
-        return Response(self.request, status, self.headers(lines), self.pieces, attempts=self.sent, cut=code != 0)
+        request = self.request
+        placed = request.sink.finish() if self._placing and request.sink is not None else None
+        return Response(
+            request, status, self.headers(lines), self.pieces, attempts=self.sent, cut=code != 0, placed=placed
+        )
 
     def headers(self, head: Sequence[bytes]) -> Headers:
         """The fields of an answer's final head."""
@@ -276,7 +300,7 @@ class Exchange:
         elif kind is FaultKind.CONNECT_TIMEOUT:
             detail = f"no connection within {seconds_text(self._options.connect_timeout)}"
         elif kind is FaultKind.TRUNCATED:
-            detail = f"after {self.received:,} bytes of the body"
+            detail = f"after {self.received or self.body_moved():,} bytes of the body"
         return self.fault(kind, detail, code)
 
     def fault(self, kind: FaultKind, detail: str = "", code: int = 0) -> Exception:
@@ -293,7 +317,7 @@ class Exchange:
 
 def _is_plain(request: Request) -> bool:
     """Whether a handle that carries this request may be used as it is for another one of the same method."""
-    if request.fresh_connection or request.expect_continue:
+    if request.fresh_connection or request.expect_continue or request.sink is not None:
         return False
     body = request.body
     if body is None:

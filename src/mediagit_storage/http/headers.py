@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from operator import getitem
 from typing import Final, NamedTuple
 
 __all__ = ["Headers", "Layout", "final_head", "head_is_complete", "layout_of", "status_of"]
@@ -54,15 +55,16 @@ def _last_start(lines: Sequence[bytes]) -> int:
 class Layout(NamedTuple):
     """The order of a head's fields. A server sends nearly all its answers in the same one, so it is learned once."""
 
-    #: How each line begins, up to its value.
-    starts: tuple[bytes, ...]
+    #: How each line begins, up to its value, and which slice of it that is.
+    starts: list[bytes]
+    slices: list[slice]
     #: By lower-case name: the line, and where in it the value begins.
     places: dict[str, tuple[int, int]]
 
 
 def layout_of(lines: Sequence[bytes], known: Layout | None) -> Layout | None:
     """The layout of a head: ``known`` if that fits, else a new one; None for heads that `Headers` has to go through."""
-    if known is not None and len(known.starts) == len(lines) and all(map(bytes.startswith, lines, known.starts)):
+    if known is not None and len(known.starts) == len(lines) and [*map(getitem, lines, known.slices)] == known.starts:
         return known
     starts, places = [b""], dict[str, tuple[int, int]]()
     for number, line in enumerate(lines[1:], 1):
@@ -72,7 +74,8 @@ def layout_of(lines: Sequence[bytes], known: Layout | None) -> Layout | None:
         starts.append(name + separator)
         places[name.decode().lower()] = number, len(name) + 2
     # Values of fields that are there twice are joined.
-    return Layout(tuple(starts), places) if len(places) == len(lines) - 1 else None
+    slices = [slice(len(start)) for start in starts]
+    return Layout(starts, slices, places) if len(places) == len(lines) - 1 else None
 
 
 class Headers:
@@ -102,8 +105,11 @@ class Headers:
 
     def pick(self, *names: str) -> list[str | None]:
         """The values of several fields at once, in this order; ``names`` are in lower case. None where one is missing."""
-        raw = self._raw
-        return [None if (value := raw(name)) is None else _text(value) for name in names]
+        if self._layout is None:
+            return [self.get(name) for name in names]
+        lines = self._lines
+        places = map(self._layout.places.get, names)
+        return [None if place is None else _text(lines[place[0]][place[1] :]) for place in places]
 
     def __contains__(self, name: str) -> bool:
         return self._raw(name.lower()) is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import queue
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Final, NamedTuple, TypeAlias
@@ -105,7 +105,7 @@ class Operations(ABC):
 
 def run_operations(
     client: HttpClient, operations: Operations, feed: Iterator[Operation | None], limits: BatchLimits
-) -> Iterator[Completion]:
+) -> Generator[Completion, None, None]:
     """Carry out operations within limits, yielding each as it completes. See `StorageBackend.batch`."""
     with closing(_Batch(client, operations, feed, limits)) as batch:
         yield from batch.completions()
@@ -131,7 +131,13 @@ class _Batch:
         self._feed = feed
         self._limits = limits
         self._waker = Waker()
-        self._travelling: dict[int, tuple[Operation, Sending] | _Grouped] = {}
+        self._steps: dict[type[Operation], Callable[..., Step]] = {
+            ReadOperation: operations.read,
+            PutOperation: operations.put,
+            StatOperation: operations.stat,
+            DeleteOperation: operations.delete,
+        }
+        self._travelling: dict[Job, tuple[Operation, Sending] | _Grouped] = {}
         self._deletes: list[DeleteOperation] = []
         self._next: deque[Operation] = deque()
         self._following: deque[Job] = deque()
@@ -211,7 +217,7 @@ class _Batch:
             self._next.appendleft(operation)
             return self._grouped()
         try:
-            step = self._step(operation)
+            step = self._steps[type(operation)](operation)
         except Exception as error:  # noqa: BLE001  # it belongs to this operation
             return _delivery(Completion(operation, None, error))
         if isinstance(step, Sending):
@@ -219,18 +225,9 @@ class _Batch:
         self._in_thread(operation, step.work)
         return None
 
-    def _step(self, operation: Operation) -> Step:
-        if isinstance(operation, ReadOperation):
-            return self._operations.read(operation)
-        if isinstance(operation, PutOperation):
-            return self._operations.put(operation)
-        if isinstance(operation, StatOperation):
-            return self._operations.stat(operation)
-        return self._operations.delete(operation)
-
     def _travels(self, operation: Operation, sending: Sending) -> Job:
         job = self._client.job(sending.call)
-        self._travelling[id(job)] = operation, sending
+        self._travelling[job] = operation, sending
         self._held += sending.held
         return job
 
@@ -239,7 +236,7 @@ class _Batch:
         operations, self._deletes = tuple(self._deletes), []
         group = self._operations.group(operations)
         job = self._client.job(group.call)
-        self._travelling[id(job)] = _Grouped(operations, group.finish)
+        self._travelling[job] = _Grouped(operations, group.finish)
         return job
 
     # ---- what came back
@@ -249,7 +246,7 @@ class _Batch:
         job, retried, error = result
         if isinstance(error, _Aside):
             return error.completion
-        travelling = self._travelling.pop(id(job))
+        travelling = self._travelling.pop(job)
         if isinstance(travelling, _Grouped):
             return _grouped_completions(travelling, retried, error)
         operation, sending = travelling

@@ -12,7 +12,6 @@ from mediagit_storage.http.call import Call
 from mediagit_storage.http.client import HttpClient
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.retry import Attempt, Job
-from mediagit_storage.http.retry_batch import JobResult
 from mediagit_storage.types import Entry, ObjectInfo
 
 __all__ = ["fetched", "walked"]
@@ -76,13 +75,13 @@ class _Ahead:
         """Let a request travel."""
         self._call = call
         self._queue += (self._client.job(call), Job(_begun))
-        result = next(self._results)
-        if not isinstance(result.error, _BegunError):
-            raise result.error or IntegrityError("a listing's request was answered before it was sent")
+        begun = next(self._results)
+        if not isinstance(begun.error, _BegunError):
+            raise begun.error or IntegrityError("a listing's request was answered before it was sent")
 
     def body(self) -> bytes:
         """The body of the answer to the request that travels."""
-        result: JobResult = next(self._results)
+        result = next(self._results)
         call = self._call
         if result.error is not None or result.retried is None or call is None:
             raise result.error or IntegrityError("a listing's request has neither an answer nor an error")

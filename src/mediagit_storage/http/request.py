@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.redact import redact_headers, redact_url
 from mediagit_storage.types import BytesLike
 
-__all__ = ["BodySource", "FileBody", "PiecesBody", "Request"]
+__all__ = ["BodySink", "BodySource", "FileBody", "Lines", "PiecesBody", "Request", "checked_line"]
 
 _USUAL: Final = frozenset({"GET", "HEAD", "PUT", "POST", "DELETE"})
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
@@ -28,9 +29,48 @@ _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++(?:: [!-~]++(?:[\t ]
 
 #: Lines that switch off what libcurl would add by itself; beside a real field of the same name they do nothing.
 #: libcurl goes through all lines many times, so there are none without need.
-_BARE: Final = ("Accept:",)
-_BARE_WITH_BODY: Final = ("Accept:", "Expect:")
-_CONSENTING: Final = ("Accept:", "Expect: 100-continue")
+_BARE: Final[tuple[str, ...]] = ("Accept:",)
+_BARE_WITH_BODY: Final[tuple[str, ...]] = ("Accept:", "Expect:", "Content-Type:")
+_CONSENTING: Final[tuple[str, ...]] = ("Accept:", "Expect: 100-continue", "Content-Type:")
+
+
+class Lines(tuple[str, ...]):
+    """Header fields as libcurl takes them, checked when they were made: a signer keeps most of them ready.
+
+    Made by `of`, and of these and `checked_line`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, fields: Sequence[tuple[str, str]]) -> Lines:
+        """The lines of names and values. Raises `ConfigError`, which never shows a value."""
+        lines = [_line(name, value) for name, value in fields]
+        text = "\n".join(lines)
+        if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
+            raise ConfigError(_header_message(fields))
+        return cls(lines)
+
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """The names and values again."""
+        return tuple((name, value) if colon else (name[:-1], "") for name, colon, value in map(_split, self))
+
+
+def checked_line(name: str, value: str) -> str:
+    """One line for `Lines`. Raises `ConfigError`, which never shows the value."""
+    line = _line(name, value)
+    if "\n" in line or _LINES.fullmatch(line) is None:
+        raise ConfigError(_header_message(((name, value),)))
+    return line
+
+
+def _line(name: str, value: str) -> str:
+    # ";" makes libcurl send an empty field, where ":" would remove it.
+    return f"{name}: {value}" if value else f"{name};"
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    return line.partition(": ")
 
 
 class BodySource(Protocol):
@@ -55,6 +95,25 @@ class BodySource(Protocol):
 
     def rewind(self) -> None:
         """Start again. Raises `StorageError` when that is impossible."""
+        ...
+
+
+class BodySink(Protocol):
+    """Where the body of an answer goes piece by piece, instead of into memory.
+
+    What a method raises reaches the caller of the request unchanged.
+    """
+
+    def accepts(self, status: int, headers: Headers, /) -> bool:
+        """Whether this body does; asked when it begins, for each sending of the request. Others are held in memory."""
+        ...
+
+    def take(self, piece: bytes, /) -> None:
+        """The next piece of it."""
+        ...
+
+    def finish(self) -> int:
+        """All of it has come: how many bytes these were."""
         ...
 
 
@@ -122,21 +181,22 @@ class Request:
     ``expect_continue`` waits a moment for the server's consent before a body is sent; ``idle_timeout`` replaces the
     transport's (a server-side copy says nothing for minutes); ``max_body`` bounds a buffered answer;
     ``self_checking`` accepts a successful body with neither length nor chunks, for callers that can tell if it is whole;
+    ``sink`` takes the body of an answer that is read by `Transport.send` or `Transport.send_all`;
     ``fresh_connection`` never reuses one, so that libcurl never sends the request twice by itself.
 
     Raises `ConfigError`, which never shows the value, for a method, URL or header that must not be sent.
     """
 
     __slots__ = (
-        "body", "expect_continue", "fresh_connection", "headers", "idle_timeout", "lines", "max_body", "method",
-        "self_checking", "url",
+        "_given", "body", "expect_continue", "fresh_connection", "idle_timeout", "lines", "max_body", "method",
+        "self_checking", "sink", "url",
     )  # fmt: skip
 
     def __init__(
         self,
         method: str,
         url: str,
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: tuple[tuple[str, str], ...] | Lines = (),
         body: bytes | BodySource | None = None,
         *,
         expect_continue: bool = False,
@@ -144,45 +204,46 @@ class Request:
         max_body: int | None = None,
         self_checking: bool = False,
         fresh_connection: bool = False,
+        sink: BodySink | None = None,
     ) -> None:
         if method not in _USUAL and _METHOD.fullmatch(method) is None:
             raise ConfigError("an HTTP method is capital letters only")
         if _URL.fullmatch(url) is None:
             raise ConfigError(_url_message(url))
-        # ";" makes libcurl send an empty field, where ":" would remove it.
-        lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
-        text = "\n".join(lines)
-        if _LINES.fullmatch(text) is None or (lines and text.count("\n") != len(lines) - 1):
-            raise ConfigError(_header_message(headers))
-        bare = _BARE if body is None else _BARE_WITH_BODY
-        lines += _CONSENTING if expect_continue else bare
-        if body is not None:
-            lines.append("Content-Type:")
+        given = headers if isinstance(headers, Lines) else Lines.of(headers)
+        with_body = _CONSENTING if expect_continue else _BARE_WITH_BODY
         self.method = method
         self.url = url
-        self.headers = headers
+        self._given = given
         self.body = body
         self.expect_continue = expect_continue
         self.idle_timeout = idle_timeout
         self.max_body = max_body
         self.self_checking = self_checking
         self.fresh_connection = fresh_connection
+        self.sink = sink
         #: The header lines as libcurl takes them.
-        self.lines = lines
+        self.lines = [*given, *(_BARE if body is None else with_body)]
 
     def moved_to(self, url: str) -> Request:
         """The same request for another URL."""
         return Request(
             self.method,
             url,
-            self.headers,
+            self._given,
             self.body,
             expect_continue=self.expect_continue,
             idle_timeout=self.idle_timeout,
             max_body=self.max_body,
             self_checking=self.self_checking,
             fresh_connection=self.fresh_connection,
+            sink=self.sink,
         )
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The names and values of its own fields."""
+        return self._given.fields()
 
     @property
     def rewindable(self) -> bool:
@@ -214,9 +275,9 @@ def _url_message(url: str) -> str:
     return f"not an absolute, percent-encoded http or https URL: {shown!a}"
 
 
-def _header_message(headers: tuple[tuple[str, str], ...]) -> str:
+def _header_message(headers: Sequence[tuple[str, str]]) -> str:
     for name, value in headers:
-        line = f"{name}: {value}" if value else f"{name};"
+        line = _line(name, value)
         if "\n" in line or _LINES.fullmatch(line) is None:
             return f"the header {name!a} must be a plain name with printable ASCII, without line ends or outer blanks"
     return "a header is not valid"

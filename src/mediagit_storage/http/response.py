@@ -19,10 +19,11 @@ class Response:
 
     ``attempts`` is the number of connections the request was sent over: above 1, libcurl found the first one dead and
     sent the request again by itself, so the server may have acted on it twice. ``cut`` is set on answers of status 400
-    and above whose body was too long or broke off: the status stands, the body is only for people.
+    and above whose body was too long or broke off: the status stands, the body is only for people. ``placed`` bytes
+    went to the request's sink, and not here; None where it took nothing of this answer.
     """
 
-    __slots__ = ("attempts", "cut", "headers", "pieces", "request", "status")
+    __slots__ = ("attempts", "cut", "headers", "pieces", "placed", "request", "status")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Response:
         *,
         attempts: int = 1,
         cut: bool = False,
+        placed: int | None = None,
     ) -> None:
         self.request = request
         self.status = status
@@ -41,6 +43,7 @@ class Response:
         self.pieces = pieces
         self.attempts = attempts
         self.cut = cut
+        self.placed = placed
 
     @property
     def body(self) -> bytes:

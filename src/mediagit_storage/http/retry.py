@@ -24,9 +24,8 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -236,6 +235,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rare, and it loads the socket module
+
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -249,6 +250,10 @@ _PLAIN: Final = Traits()
 _NO_REPAIRS: Final[Mapping[Repair, Callable[[Response], None]]] = MappingProxyType({})
 
 
+def _no_code(_response: Response) -> str | None:
+    return None
+
+
 class Attempt(NamedTuple):
     """What the builder of a request may want to know: which attempt this is, and what was repaired before it."""
 
@@ -259,19 +264,30 @@ class Attempt(NamedTuple):
 FIRST: Final = Attempt()
 
 
-@dataclass(slots=True, eq=False)
 class Job:
-    """One request with all that repeating it takes. Treat it as immutable.
+    """One request with all that repeating it takes. Used once, by one thread.
 
     ``build`` makes (and signs) the request anew for each attempt; ``code_of`` finds a vendor's error code in an answer
     (also in one of status 200); ``repairs`` are the hooks, given the answer that asked for them: a repair without one
     is not tried.
     """
 
-    build: Callable[[Attempt], Request]
-    traits: Traits = _PLAIN
-    code_of: Callable[[Response], str | None] = lambda _response: None
-    repairs: Mapping[Repair, Callable[[Response], None]] = field(default_factory=lambda: _NO_REPAIRS)
+    __slots__ = ("began", "build", "code_of", "course", "repairs", "traits")
+
+    def __init__(
+        self,
+        build: Callable[[Attempt], Request],
+        traits: Traits = _PLAIN,
+        code_of: Callable[[Response], str | None] = _no_code,
+        repairs: Mapping[Repair, Callable[[Response], None]] = _NO_REPAIRS,
+    ) -> None:
+        self.build = build
+        self.traits = traits
+        self.code_of = code_of
+        self.repairs = repairs
+        #: When its first attempt began, and while it is repeated how far it has come.
+        self.began = 0.0
+        self.course: Course | None = None
 
 
 def _sleep_in_scope(seconds: float) -> None:
@@ -301,7 +317,6 @@ class Retried:
 
     response: Response
     attempts: int
-    elapsed: float
     maybe_done: bool
 
 
@@ -331,7 +346,7 @@ class Course:
         code = self.job.code_of(response)
         if code is None and response.status < 400:
             # Nearly always: what `decide` would say, without asking it.
-            return Retried(response, self.attempt.number, self.elapsed, self.maybe_done or response.attempts > 1)
+            return Retried(response, self.attempt.number, self.maybe_done or response.attempts > 1)
         now = datetime.fromtimestamp(self._rules.clock.now_ns() / 1e9, UTC)
         situation = self._situation(response.request)._replace(
             status=response.status,
@@ -342,7 +357,7 @@ class Course:
         decision = decide(situation, self.job.traits, self._rules.policy, self._rules.random)
         if not isinstance(decision, Retry):
             done = self.maybe_done or response.attempts > 1
-            return Retried(response, self.attempt.number, self.elapsed, done)
+            return Retried(response, self.attempt.number, done)
         if response.status >= 500 or response.attempts > 1:
             self.maybe_done = True
         if decision.repair is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from mediagit_storage.http.batch import Sent
 from mediagit_storage.http.brake import Brake
@@ -27,14 +27,10 @@ class JobResult(NamedTuple):
     error: Exception | None
 
 
-#: What travels, for which job, how far that has come unless this is its first attempt, and when the attempt began.
-_Travelling: TypeAlias = tuple[Request | Exception, Job, Course | None, float]
-
-
 class _Waiting(NamedTuple):
     due: float
     number: int
-    course: Course
+    job: Job
 
 
 def run_all(
@@ -72,10 +68,11 @@ class _Feed:
     def __init__(self, jobs: Iterator[Job | None], rules: Rules) -> None:
         self._jobs = jobs
         self._rules = rules
+        self._now = rules.clock.monotonic
         self._numbers = itertools.count()
         self._waiting: list[_Waiting] = []
-        # By identity of what travels, which is kept alive by its place here.
-        self._travelling: dict[int, _Travelling] = {}
+        # By what travels for them: a request, or the identity of the error for which there is none.
+        self._travelling: dict[Request | int, Job] = {}
         self._exhausted = False
         self._brake = Brake()
 
@@ -85,10 +82,11 @@ class _Feed:
             if self._brake.engaged and self._brake.holds(len(self._travelling)):
                 yield None
                 continue
-            course = self._due_course() if self._waiting else None
-            job = course.job if course is not None else self._new_job()
+            job = self._due_job() if self._waiting else None
+            if job is None and not self._exhausted:
+                job = self._new_job()
             if job is not None:
-                yield self._build(job, course)
+                yield self._built(job)
             elif self._exhausted and not self._waiting and not self._travelling:
                 return
             else:
@@ -97,60 +95,64 @@ class _Feed:
     def after(self, sent: Sent) -> JobResult | None:
         """What a finished transfer means: a result, or None when it is going to be repeated."""
         request, response, error = sent
-        _, job, course, began = self._travelling.pop(id(error if request is None else request))
+        job = self._travelling.pop(id(error) if request is None else request)
         if request is None:
             return JobResult(job, None, error)
         try:
-            if response is not None and course is None and response.status < 300 and job.code_of(response) is None:
-                # Nearly always: nothing to decide, so nothing is prepared for deciding.
-                if self._brake.engaged:
-                    self._brake.taken()
-                elapsed = self._rules.clock.monotonic() - began
-                return JobResult(job, Retried(response, 1, elapsed, response.attempts > 1), None)
-            course = course or Course(job, self._rules, began)
-            outcome = self._judged(course, request, response, error)
-        except Exception as error:  # noqa: BLE001  # of a hook, or of a body that did not rewind: it is this job's
-            return JobResult(job, None, error)
-        if isinstance(outcome, Retried):
-            return JobResult(job, outcome, None)
-        if isinstance(outcome, Exception):
-            return JobResult(job, None, outcome)
-        due = self._rules.clock.monotonic() + outcome.delay
-        heapq.heappush(self._waiting, _Waiting(due, next(self._numbers), course))
-        return None
+            fine = response is not None and response.status < 300 and job.code_of(response) is None
+            if fine and response is not None and job.course is None and not self._brake.engaged:
+                # Nearly always: nothing to weigh or to decide, so nothing is prepared for it.
+                return JobResult(job, Retried(response, 1, response.attempts > 1), None)
+            self._weigh(job, response)
+            outcome = self._judged(job, request, response, error)
+        except Exception as failure:  # noqa: BLE001  # of a hook, or of a body that did not rewind: it is this job's
+            return JobResult(job, None, failure)
+        if isinstance(outcome, Retry):
+            due = self._now() + outcome.delay
+            heapq.heappush(self._waiting, _Waiting(due, next(self._numbers), job))
+            return None
+        # The two know each other, and with them a body would stay in memory until a collection.
+        job.course = None
+        return JobResult(job, outcome, None) if isinstance(outcome, Retried) else JobResult(job, None, outcome)
+
+    def _weigh(self, job: Job, response: Response | None) -> None:
+        """Let fewer travel while the server is short of room, and more again as it takes them well."""
+        brake = self._brake
+        if response is None:
+            brake.passed()
+        elif asks_to_slow_down(response.status, job.code_of(response) if response.status >= 400 else None):
+            brake.slow_down(len(self._travelling))
+        elif brake.engaged:
+            brake.taken()
 
     def _judged(
-        self, course: Course, request: Request, response: Response | None, error: Exception | None
+        self, job: Job, request: Request, response: Response | None, error: Exception | None
     ) -> Retry | Retried | Exception:
-        """What to do after an attempt that may have failed; fewer travel while the server is short of room."""
+        """What to do after an attempt that may have failed."""
+        if job.course is None:
+            job.course = Course(job, self._rules, job.began)
         if response is None:
-            self._brake.passed()
-            return course.after_error(error or AssertionError("neither answer nor error"), request)
-        if asks_to_slow_down(response.status, course.job.code_of(response) if response.status >= 400 else None):
-            self._brake.slow_down(len(self._travelling))
-        elif self._brake.engaged:
-            self._brake.taken()
-        return course.after_response(response)
+            return job.course.after_error(error or AssertionError("neither answer nor error"), request)
+        return job.course.after_response(response)
 
-    def _due_course(self) -> Course | None:
+    def _due_job(self) -> Job | None:
         """One whose wait is over."""
-        if self._waiting[0].due <= self._rules.clock.monotonic():
-            return heapq.heappop(self._waiting).course
-        return None
+        return heapq.heappop(self._waiting).job if self._waiting[0].due <= self._now() else None
 
     def _new_job(self) -> Job | None:
-        job = None if self._exhausted else next(self._jobs, _END)
+        job = next(self._jobs, _END)
         if isinstance(job, _End):
             self._exhausted = True
             return None
+        if job is not None:
+            job.began = self._now()
         return job
 
-    def _build(self, job: Job, course: Course | None) -> Request | Sent:
-        began = self._rules.clock.monotonic()
+    def _built(self, job: Job) -> Request | Sent:
         try:
-            request = job.build(FIRST if course is None else course.attempt)
+            request = job.build(FIRST if job.course is None else job.course.attempt)
         except Exception as error:  # noqa: BLE001  # it is this job's
-            self._travelling[id(error)] = error, job, course, began
+            self._travelling[id(error)] = job
             return Sent(None, None, error)
-        self._travelling[id(request)] = request, job, course, began
+        self._travelling[request] = job
         return request

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.http.encoding import encode_query
+from mediagit_storage.http.request import Lines, checked_line
 from mediagit_storage.secrets import Secret
 
 __all__ = ["EMPTY_SHA256", "MAX_PRESIGN_SECONDS", "UNSIGNED", "Credentials", "Signer"]
@@ -74,7 +75,8 @@ class _Hash(Protocol):
     def copy(self) -> _Hash: ...
 
 
-class _Known(NamedTuple):
+@dataclass(slots=True)
+class _Known:
     """What the signature of requests with one set of fields needs, but for method, path, query and the last value."""
 
     #: The canonical request from its header fields on: up to the value of the last field given, and behind that.
@@ -85,6 +87,8 @@ class _Known(NamedTuple):
     #: The field's value up to the signature, and the other fields to add.
     authorization: str
     added: list[tuple[str, str]]
+    #: The lines of all fields but the last one given, once they were asked for.
+    lines: Lines | None = None
 
 
 class _Template(NamedTuple):
@@ -135,20 +139,28 @@ class Signer:
         the other fields that will be sent, each name once: all are covered but those that proxies change. ``payload``
         is the hex SHA-256 of the body, or `UNSIGNED`.
         """
-        template = self._template
-        if template.second != now:
-            self._template = template = self._build(now)
-        name, value = headers[-1] if headers else _NO_FIELD
-        known = template.known.get((payload, name, *headers[:-1]))
-        if known is None:
-            known = self._prepare(template, headers[:-1], name, payload)
-        covered = " ".join(value.split()) if known.covers else ""
-        text = f"{method}\n{path}\n{query}\n{known.before}{covered}{known.after}"
-        inner = template.inner.copy()
-        inner.update(_sha256(text.encode()).hexdigest().encode())
-        outer = template.outer.copy()
-        outer.update(inner.digest())
-        return [*known.added, ("Authorization", known.authorization + outer.hexdigest())]
+        known, signature = self._signed(f"{method}\n{path}\n{query}\n", headers, payload, now)
+        return [*known.added, ("Authorization", known.authorization + signature)]
+
+    def lines(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        payload: str = UNSIGNED,
+        now: int,
+    ) -> Lines:
+        """All fields of the signed request, ``headers`` among them, ready to be sent; else like `sign`.
+
+        Of requests that differ by their last field only, that is all that has to be spelled and checked again.
+        """
+        known, signature = self._signed(f"{method}\n{path}\n{query}\n", headers, payload, now)
+        if known.lines is None:
+            known.lines = Lines.of([*headers[:-1], *known.added])
+        last = [checked_line(*headers[-1])] if headers else []
+        return Lines((*known.lines, *last, f"Authorization: {known.authorization}{signature}"))
 
     def presign(
         self,
@@ -187,6 +199,23 @@ class Signer:
         return f"{signed}&X-Amz-Signature={signature}"
 
     # ---- the parts
+
+    def _signed(self, first: str, headers: Sequence[tuple[str, str]], payload: str, now: int) -> tuple[_Known, str]:
+        """What requests with these fields have in common, and the signature of the one that begins with ``first``."""
+        template = self._template
+        if template.second != now:
+            self._template = template = self._build(now)
+        name, value = headers[-1] if headers else _NO_FIELD
+        known = template.known.get((payload, name, *headers[:-1]))
+        if known is None:
+            known = self._prepare(template, headers[:-1], name, payload)
+        covered = " ".join(value.split()) if known.covers else ""
+        text = f"{first}{known.before}{covered}{known.after}"
+        inner = template.inner.copy()
+        inner.update(_sha256(text.encode()).hexdigest().encode())
+        outer = template.outer.copy()
+        outer.update(inner.digest())
+        return known, outer.hexdigest()
 
     def _prepare(self, template: _Template, headers: Sequence[tuple[str, str]], last: str, payload: str) -> _Known:
         """All but the value of the field ``last``, which changes the most."""

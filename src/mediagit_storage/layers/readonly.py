@@ -15,6 +15,7 @@ from mediagit_storage.backend import (
     StorageBackend,
 )
 from mediagit_storage.errors import PermissionDeniedError
+from mediagit_storage.facets import Place, RangePlacing, placing_of
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
@@ -36,7 +37,7 @@ class ReadOnlyConfig:
     """No options."""
 
 
-class ReadOnlyLayer(Layer):
+class ReadOnlyLayer(Layer, RangePlacing):
     """Reads, listings and links to read pass; whatever could change something is a `PermissionDeniedError`.
 
     The refusal comes before the inner storage is called and before a byte of a source is read. Capabilities stay
@@ -77,6 +78,10 @@ class ReadOnlyLayer(Layer):
             yield from closing_with(inner, inner)
             for each in turned_away:
                 yield _refused(each)
+
+    def placing(self) -> Place | None:
+        """The inner storage's: it only reads."""
+        return placing_of(self.inner)
 
     def presign(self, key: str, options: PresignOptions) -> str:
         """A link to read passes; one to write or delete is refused."""

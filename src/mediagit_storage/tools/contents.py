@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.backend import Body
 from mediagit_storage.hashing import new_hasher
+from mediagit_storage.mending import mended
 from mediagit_storage.storage import Storage
 from mediagit_storage.types import Checksum, ObjectInfo, ReadOptions
 
@@ -27,7 +28,7 @@ class Digested(NamedTuple):
 
 def opened(store: Storage, key: str) -> Body:
     """The bytes of an object in pieces; close it. No progress is reported: nobody waits for what is only looked at."""
-    return store.backend.stream(key, ReadOptions())
+    return mended(store.backend).stream(key, ReadOptions())
 
 
 def digest_of(store: Storage, key: str, algorithm: str, *, size: int = 0) -> Digested:

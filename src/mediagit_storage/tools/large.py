@@ -27,6 +27,7 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.facets import KeptPart, PositionalWriting
 from mediagit_storage.ledger import missing_ranges
+from mediagit_storage.mending import mended
 from mediagit_storage.progress import transfer
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import IterableSource, Source
@@ -101,7 +102,7 @@ class _Way:
 
     def as_stream(self) -> Sent:
         """One stream; or the open file that it comes from."""
-        with self._explained(), self.source.backend.stream(self.key, _DESCRIBED) as body:
+        with self._explained(), mended(self.source.backend).stream(self.key, _DESCRIBED) as body:
             options = self.options(body.info)
             region = body.region()
             if region is None:
@@ -132,7 +133,7 @@ class _Way:
         if self.options(info).if_absent and find_object(self.target, self.new_key) is not None:
             raise AlreadyExistsError("an object is there already", operation="put", key=self.new_key)
         landing = _StorageLanding(writing, prefix + self.new_key, self.target, self.options)
-        download = PartsDownload(self.source.backend, self.key, landing)
+        download = PartsDownload(mended(self.source.backend), self.key, landing)
         with self._explained(), download.journal() as journal:
             done = download.run(info, journal)
             if done is None or landing.stored is None:

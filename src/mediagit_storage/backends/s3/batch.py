@@ -37,7 +37,6 @@ class S3Operations(Operations):
     def put(self, operation: PutOperation) -> Step:
         """A PUT, where one request is enough and nothing has to be waited for."""
         writer, key, source, options = self._writer, operation.key, operation.source, operation.options
-        self._client.check_written(key)
         data = small_source(source, SMALL)
         if data is None or len(data) > writer.single_limit(options) or options.late_attributes is not None:
             return Working(lambda: writer.put(key, source, options))

@@ -16,11 +16,13 @@ from mediagit_storage.events import Event, emit
 from mediagit_storage.http.call import Call, Condition, Fields, Query, Subject
 from mediagit_storage.http.client import HttpClient, Signing
 from mediagit_storage.http.encoding import encode_query, parse_http_date
+from mediagit_storage.http.request import Lines
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import ELSEWHERE, Repair, Rules
 from mediagit_storage.http.sigv4 import UNSIGNED, Credentials, Signer
 from mediagit_storage.http.transport import Transport
 from mediagit_storage.http.xml import looks_whole
+from mediagit_storage.keys import may_be_folded
 from mediagit_storage.secrets import Secret
 
 __all__ = ["Client", "S3Signing"]
@@ -48,14 +50,14 @@ class S3Signing(Signing):
         self._credentials: Credentials | None = None
         self._signer: Signer | None = None
 
-    def sign(self, call: Call) -> tuple[str, Fields]:
+    def sign(self, call: Call) -> tuple[str, Lines]:
         """The fields of a request with those that sign it; the body is left unsigned."""
         now = self._clock.now_ns() // 1_000_000_000 + self.offset
         signer = self._signer
         if signer is None or now != self._looked:
             signer = self._look(now)
         method, path, query, fields = call[:4]
-        return query, [*fields, *signer.sign(method, path, query, fields, payload=UNSIGNED, now=now)]
+        return query, signer.lines(method, path, query, fields, payload=UNSIGNED, now=now)
 
     def secrets(self) -> Iterable[Secret]:
         """Those of the credentials in use."""
@@ -145,13 +147,18 @@ class Client(HttpClient):
         """Whether the server can hold an object of this key."""
         if self._slashes and "\\" in key:
             return False
-        return not self._folds or {"", ".", ".."}.isdisjoint(key.split("/"))
+        return not (self._folds and may_be_folded(key)) or {"", ".", ".."}.isdisjoint(key.split("/"))
 
     def holds_under(self, prefix: str) -> bool:
         """Whether the server can hold any object whose key starts so."""
         # What comes after the last "/" may go on to be something else.
         folder, slash, rest = prefix.rpartition("/")
         return not (self._slashes and "\\" in rest) and (not slash or self.holds(f"{folder}/x"))
+
+    def written_path(self, key: str) -> str:
+        """The encoded path of a key that is to be written. Raises `InvalidKeyError` like `check_written`."""
+        self.check_written(key)
+        return self.address.path(key)
 
     def check_written(self, key: str) -> None:
         """Raise `InvalidKeyError` for a key that would be stored as another one."""

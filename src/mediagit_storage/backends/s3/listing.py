@@ -78,7 +78,7 @@ class PartsPage(NamedTuple):
 
 def plain_etag(text: str) -> str:
     """An ETag as this library shows it: without its quotes. A weak one stays as it is."""
-    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
+    return text[1:-1] if len(text) >= 2 and text[0] == '"' and text[-1] == '"' else text
 
 
 # ---- ListObjectsV2 -------------------------------------------------------------------------------------------------

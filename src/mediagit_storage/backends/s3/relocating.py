@@ -77,7 +77,7 @@ class BatchCopier:
         return operation.source == operation.target and self._bucket == self._client.bucket
 
     def _copied(self, group: list[_Found], limits: BatchLimits) -> Iterator[Relocated]:
-        flying: dict[int, _Sent] = {}
+        flying: dict[Job, _Sent] = {}
         refused: list[Relocated] = []
 
         def jobs() -> Iterator[Job]:
@@ -90,19 +90,19 @@ class BatchCopier:
                     refused.append(Relocated(each.operation, None, error))
                     continue
                 job = self._client.job(request[0])
-                flying[id(job)] = _Sent(each, options, request)
+                flying[job] = _Sent(each, options, request)
                 yield job
 
         sending = self._client.send_all(jobs(), concurrency=limits.concurrency, buffer_bytes=limits.buffer_bytes)
         with closing(sending) as results:
-            for result in results:
-                (operation, info), options, request = flying.pop(id(result.job))
-                if result.retried is None:
-                    error = result.error or IntegrityError("a request has neither an answer nor an error")
-                    yield Relocated(operation, None, error)
+            for job, retried, error in results:
+                (operation, info), options, request = flying.pop(job)
+                if retried is None:
+                    failed = error or IntegrityError("a request has neither an answer nor an error")
+                    yield Relocated(operation, None, failed)
                     continue
                 try:
-                    copied = self._copier.copied(info, operation.target, options, request, result.retried)
+                    copied = self._copier.copied(info, operation.target, options, request, retried)
                 except Exception as failure:  # noqa: BLE001  # every failure belongs to its object
                     yield Relocated(operation, None, failure)
                 else:

@@ -263,7 +263,7 @@ class Uploads:
             if ours is not None:
                 return ours
         client.check(response, call, condition=condition)
-        return self._written.info(key, size, parse_completed(response.body), response.headers)
+        return self._written.info(key, size, response.headers, parse_completed(response.body))
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> CompletedPart:
         """Send one part by itself, without a digest that completing would have to repeat."""

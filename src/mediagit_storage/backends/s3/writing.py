@@ -8,8 +8,7 @@ from typing import Final
 
 from mediagit_storage.backends.s3.checksums import checksum_fields
 from mediagit_storage.backends.s3.client import Client
-from mediagit_storage.backends.s3.listing import plain_etag
-from mediagit_storage.backends.s3.shapes import attribute_fields, condition_fields
+from mediagit_storage.backends.s3.shapes import condition_fields
 from mediagit_storage.backends.s3.uploads import Uploads
 from mediagit_storage.backends.s3.written import Written
 from mediagit_storage.errors import IntegrityError, UnsupportedError
@@ -38,11 +37,12 @@ class Writer:
         self._written = written
         self._uploads = uploads
         self._sizes = sizes
+        self._largest = min(sizes.threshold, client.service.max_put)
         self._algorithm = uploads.algorithm
         self._digest_field = checksum_fields(client.service, Checksum(self._algorithm, b""))[0][0]
         self._digest = digester(self._algorithm)
-        #: The fields of a plain put, the same for all but the digest.
-        self._plain: Fields = [*attribute_fields(None, client.service), *client.writing]
+        #: The options of the last put, and the fields that they come to.
+        self._shared: tuple[PutOptions, Fields] = PLAIN_PUT, self._fields(PLAIN_PUT, None)
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """Store a source, in one request or in parts, as its size asks for."""
@@ -50,9 +50,8 @@ class Writer:
         client.check_written(key)
         if options.late_attributes is not None:
             raise UnsupportedError("S3 takes an object's metadata before its content")
-        if options is not PLAIN_PUT:
-            # What the service cannot keep is refused before a byte is read.
-            self._written.fields(options, None)
+        # What the service cannot keep is refused before a byte is read.
+        self._shared_fields(options)
         at_once = _conditional(options) and not client.service.multipart_conditions
         upload = planned(
             source,
@@ -77,10 +76,9 @@ class Writer:
 
     def single_limit(self, options: PutOptions) -> int:
         """The largest object that goes in one request: conditions that parts cannot carry raise it."""
-        service = self._client.service
-        if _conditional(options) and not service.multipart_conditions:
-            return service.max_put
-        return min(self._sizes.threshold, service.max_put)
+        if _conditional(options) and not self._client.service.multipart_conditions:
+            return self._client.service.max_put
+        return self._largest
 
     # ---- one request
 
@@ -101,9 +99,7 @@ class Writer:
         response = retried.response
         if response.status == 200:
             self._client.bucket_seen = True
-            headers = response.headers
-            etag = headers.get("etag")
-            return self._written.info(key, size, None if etag is None else plain_etag(etag), headers)
+            return self._written.info(key, size, response.headers)
         if retried.maybe_done and token is not None and response.status in {404, 409, 412}:
             ours = self._written.ours(key, token)
             if ours is not None:
@@ -133,13 +129,25 @@ class Writer:
         self, key: str, body: bytes | BodySource, digest: bytes, options: PutOptions
     ) -> tuple[Call, str | None]:
         client = self._client
+        path = client.written_path(key)
         value = (self._digest_field, base64.b64encode(digest).decode("ascii"))
-        if options is PLAIN_PUT:
-            return Call("PUT", client.path(key), "", [*self._plain, value], body), None
+        if not _conditional(options):
+            return Call("PUT", path, "", [*self._shared_fields(options), value], body), None
         condition = condition_fields(if_absent=options.if_absent, if_match=options.if_match)
-        token = secrets.token_hex(16) if condition else None
-        fields = [*self._written.fields(options, token), *client.writing, *condition, value]
-        return Call("PUT", client.path(key), "", fields, body, _CONDITIONAL if token else Traits()), token
+        token = secrets.token_hex(16)
+        fields = [*self._fields(options, token), *condition, value]
+        return Call("PUT", path, "", fields, body, _CONDITIONAL), token
+
+    def _shared_fields(self, options: PutOptions) -> Fields:
+        """The fields of puts with these options but for condition and digest. A batch has the same options for many."""
+        known, fields = self._shared
+        if options is not known:
+            fields = self._fields(options, None)
+            self._shared = options, fields
+        return fields
+
+    def _fields(self, options: PutOptions, token: str | None) -> Fields:
+        return [*self._written.fields(options, token), *self._client.writing]
 
 
 def _conditional(options: PutOptions) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from mediagit_storage.backends.s3.client import Client
+from mediagit_storage.backends.s3.listing import plain_etag
 from mediagit_storage.backends.s3.reading import Reader
 from mediagit_storage.backends.s3.shapes import attribute_fields, lock_fields
 from mediagit_storage.http.call import Fields
@@ -37,9 +38,14 @@ class Written:
         """The object under ``key``, if it is the one that was written with ``token``."""
         return own(self._reader.hidden, key, token)
 
-    def info(self, key: str, size: int, etag: str | None, headers: Headers) -> ObjectInfo:
-        """What the answer to a write says about the new object. The date is the server's of that moment."""
-        modified, date, version = headers.pick("last-modified", "date", "x-amz-version-id")
+    def info(self, key: str, size: int, headers: Headers, etag: str | None = None) -> ObjectInfo:
+        """What the answer to a write says about the new object. The date is the server's of that moment.
+
+        ``etag`` is for an answer that tells it in its document.
+        """
+        told, modified, date, version = headers.pick("etag", "last-modified", "date", "x-amz-version-id")
+        if etag is None and told is not None:
+            etag = plain_etag(told)
         return ObjectInfo(key, size, size, self._date(modified or date), etag, version)
 
     def _date(self, text: str | None) -> datetime | None:

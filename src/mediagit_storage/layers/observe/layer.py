@@ -20,6 +20,7 @@ from mediagit_storage.backend import (
 )
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.events import overhear, stop_overhearing
+from mediagit_storage.facets import Place, Placed, Placing, RangePlacing, placing_of
 from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.layers.observe.config import ObserveConfig, hooks_of
 from mediagit_storage.layers.observe.hooks import Hook
@@ -42,6 +43,8 @@ from mediagit_storage.types import (
 __all__ = ["ObserveLayer"]
 
 T = TypeVar("T")
+A = TypeVar("A", Operation | None, Placing)
+D = TypeVar("D", Completion, Placed)
 
 
 class _End:
@@ -104,7 +107,7 @@ def _abandon(body: Body, observer: Observer, running: Running, process: int) -> 
         observer.abandon(running)
 
 
-class ObserveLayer(Layer):
+class ObserveLayer(Layer, RangePlacing):
     """Forwards everything unchanged and tells ``hooks``, and those that ``config`` asks for, of each operation.
 
     Operations of batches are told of one by one. A listing is one operation from its first item to its end or `close`,
@@ -191,6 +194,13 @@ class ObserveLayer(Layer):
         """Each operation is observed from when it is asked for to its completion."""
         return _Batch(self._observer).run(operations, lambda pulled: self.inner.batch(pulled, limits))
 
+    def placing(self) -> Place | None:
+        """The inner storage's; each placing is a ``read``, observed as in a batch."""
+        place = placing_of(self.inner)
+        if place is None:
+            return None
+        return lambda operations, limits: _Batch(self._observer).run(operations, lambda pulled: place(pulled, limits))
+
     def presign(self, key: str, options: PresignOptions) -> str:
         """Observed; the link itself is told to nobody."""
         with self._observer.begin("presign", key, None, options.method):
@@ -269,18 +279,14 @@ class _Batch:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         # By identity: two operations may be equal, and a source need not be hashable. The value keeps it alive.
-        self._running: dict[int, tuple[Operation, Running]] = {}
+        self._running: dict[int, tuple[Operation | Placing, Running]] = {}
 
-    def run(
-        self,
-        operations: Iterator[Operation | None],
-        start: Callable[[Iterator[Operation | None]], Iterator[Completion]],
-    ) -> Iterator[Completion]:
+    def run(self, operations: Iterator[A], start: Callable[[Iterator[A]], Iterator[D]]) -> Iterator[D]:
         """The completions of the inner batch. When it ends early, so do those that run."""
         inner = start(self._pulled(operations))
         return closing_with(inner, self._completed(inner))
 
-    def _pulled(self, operations: Iterator[Operation | None]) -> Iterator[Operation | None]:
+    def _pulled(self, operations: Iterator[A]) -> Iterator[A]:
         for operation in operations:
             if operation is not None:
                 name, detail = _described(operation)
@@ -289,7 +295,7 @@ class _Batch:
                 self._running[id(operation)] = operation, running
             yield operation
 
-    def _completed(self, inner: Iterator[Completion]) -> Iterator[Completion]:
+    def _completed(self, inner: Iterator[D]) -> Iterator[D]:
         try:
             while True:
                 # Not held while the caller has its turn: a generator must not change its caller's context.
@@ -307,15 +313,17 @@ class _Batch:
             raise
         self._give_up(GeneratorExit())
 
-    def _complete(self, completion: Completion) -> None:
+    def _complete(self, completion: Completion | Placed) -> None:
         known = self._running.pop(id(completion.operation), None)
         if known is None:
             return  # a backend that answers what nobody asked is `Storage`'s to refuse
-        running, value = known[1], completion.value
-        if isinstance(value, Content):
-            running.bytes_read = len(value.data)
-        elif isinstance(value, ObjectInfo) and isinstance(completion.operation, PutOperation):
-            running.bytes_written = value.size or 0
+        running = known[1]
+        if isinstance(completion, Placed):
+            running.bytes_read = completion.length
+        elif isinstance(completion.value, Content):
+            running.bytes_read = len(completion.value.data)
+        elif isinstance(completion.value, ObjectInfo) and isinstance(completion.operation, PutOperation):
+            running.bytes_written = completion.value.size or 0
         running.finish(completion.error)
 
     def _give_up(self, error: BaseException) -> None:
@@ -324,9 +332,9 @@ class _Batch:
         self._running.clear()
 
 
-def _described(operation: Operation) -> tuple[str, str | None]:
+def _described(operation: Operation | Placing) -> tuple[str, str | None]:
     """The method that does the same alone, and the version that is named."""
-    if isinstance(operation, ReadOperation):
+    if isinstance(operation, ReadOperation | Placing):
         return "read", operation.options.version
     if isinstance(operation, PutOperation):
         return "put", None

@@ -1,4 +1,4 @@
-"""Prometheus metrics: operations, errors, bytes, seconds, retries, and what is in flight (the extra ``metrics``)."""
+"""Prometheus metrics: operations, errors, bytes, seconds, retries, failovers, and what is in flight (the extra ``metrics``)."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class _Families:
         self.written = counter("written_bytes", "Bytes stored.")
         self.items = counter("listed_items", "Objects, folders and uploads that listings gave.")
         self.retries = counter("retries", "Requests that were sent again.")
+        self.failovers = counter("failovers", "Reads that a replica of a mirror answered.")
         self.seconds: Histogram = Histogram(
             "mediagit_storage_operation_seconds",
             "Seconds that the storage took for an operation.",
@@ -110,7 +111,7 @@ class MetricsHook(Hook):
         return series
 
     def batch_event(self, store: str, event: Event) -> None:
-        """A retry of one of many."""
+        """A retry or failover of one of many."""
         self._metrics.of(store, _IN_BATCH).event(event)
 
 
@@ -127,13 +128,17 @@ class _Series(Watch):
         self._read = metrics.read.labels(store, operation)
         self._written = metrics.written.labels(store, operation)
         self._items = metrics.items.labels(store, operation)
-        self._retries = metrics.retries.labels(store, operation)
+        self._counted = {
+            "retry": metrics.retries.labels(store, operation),
+            "mirror.failover": metrics.failovers.labels(store, operation),
+        }
         self._ended: dict[Outcome, Counter] = {}
 
     def event(self, event: Event) -> None:
-        """Count a retry."""
-        if event.kind == "retry":
-            self._retries.inc()
+        """Count a retry or a failover."""
+        counter = self._counted.get(event.kind)
+        if counter is not None:
+            counter.inc()
 
     def ended(self, record: Record) -> None:
         """Count the operation."""
