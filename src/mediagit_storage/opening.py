@@ -5,10 +5,11 @@ An explicit argument beats the URL, the URL beats the profile, the profile beats
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, get_args
@@ -19,7 +20,7 @@ from mediagit_storage.errors import ConfigError
 from mediagit_storage.keys import KeyRules
 from mediagit_storage.layers.order import Placed, check_order
 from mediagit_storage.options import Given, OptionValue, Origin, build_config, from_environment, given
-from mediagit_storage.registry import backend_entry, layer_entry, url_key, url_options
+from mediagit_storage.registry import JoiningEntry, LayerEntry, backend_entry, layer_entry, url_key, url_options
 from mediagit_storage.secrets import Secret
 from mediagit_storage.settings import StorageURL
 from mediagit_storage.storage import Storage
@@ -42,13 +43,17 @@ class _Layer(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What to open, before anything is: ``layers`` are outermost first, ``profile`` and ``file`` say whose they are."""
+    """What to open, before anything is: ``layers`` are outermost first, ``profile`` and ``file`` say whose they are.
+
+    ``within`` are the names of the profiles that led here, the outermost first.
+    """
 
     scheme: str
     options: dict[str, Given]
     layers: tuple[_Layer, ...] = ()
     profile: Profile | None = None
     file: Path | None = None
+    within: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -80,32 +85,106 @@ def open_storage(
     """
     if keys not in get_args(KeyRules):
         raise ConfigError(f"keys is 'strict' or 'raw', not {keys!r}")
-    plan = _plan(target, environ)
-    backend = backend_entry(plan.scheme)
-    chosen = {**plan.options, **given(options or {}, Origin.ARGUMENT)}
-    chosen.update(from_environment(backend.config_type, chosen, environ))
-    stack = (*(_layer(each, Origin.ARGUMENT) for each in layers), *plan.layers)
-    with _located(plan):
-        config = _built(backend.config_type, chosen, f"the {plan.scheme} storage", plan, pickle_secrets=pickle_secrets)
-        wrappers: list[Callable[[StorageBackend], StorageBackend]] = []
-        placed: list[Placed] = []
-        for name, given_options in reversed(stack):
-            layer = layer_entry(name)
-            about = f"the layer {name!r}"
-            layer_config = _built(layer.config_type, given_options, about, plan, pickle_secrets=pickle_secrets)
-            wrappers.append(partial(_wrapped, layer.factory, layer_config))
-            placed.insert(0, Placed(name, layer_config))
-        check_order(placed)
-    try:
-        made = backend.factory(config)
-    except ConfigError as error:
-        withheld = _withheld(backend.config_type, chosen, environ)
-        if not withheld:
+    opener = _Opener(environ, pickle_secrets=pickle_secrets)
+    ready = opener.ready(_plan(target, environ), options or {}, layers)
+    return Storage(ready.opened(create=create), keys=keys)
+
+
+class _Ready(NamedTuple):
+    """A storage that can be opened: everything is checked, and nothing is open. ``wrappers`` are innermost first."""
+
+    backend: Callable[[], StorageBackend]
+    wrappers: Sequence[Callable[[StorageBackend], StorageBackend]]
+
+    def opened(self, *, create: bool = False) -> StorageBackend:
+        """Open it; what is open already is closed again where that fails."""
+        stacked = self.backend()
+        try:
+            for wrap in self.wrappers:
+                stacked = wrap(stacked)
+            if create:
+                stacked.create()
+        except BaseException:
+            stacked.close()
             raise
-        raise ConfigError(
-            f"{error.message} ({' and '.join(withheld)} are set, and kept from what only a URL names: use a profile)"
-        ) from None
-    return Storage(_assembled(made, wrappers, create=create), keys=keys)
+        return stacked
+
+
+class _Opener:
+    """What is the same for a storage and for the others that its layers name."""
+
+    def __init__(self, environ: Mapping[str, str] | None, *, pickle_secrets: bool) -> None:
+        self._environ = environ
+        self._pickle_secrets = pickle_secrets
+
+    def ready(self, plan: _Plan, options: Mapping[str, OptionValue], layers: Sequence[LayerSpec]) -> _Ready:
+        """Check everything there is to a storage and its layers, those of the storages that these name as well."""
+        backend = backend_entry(plan.scheme)
+        chosen = {**plan.options, **given(options, Origin.ARGUMENT)}
+        chosen.update(from_environment(backend.config_type, chosen, self._environ))
+        stack = (*(_layer(each, Origin.ARGUMENT) for each in layers), *plan.layers)
+        with _located(plan):
+            config = self._built(backend.config_type, chosen, f"the {plan.scheme} storage", plan)
+            wrappers: list[Callable[[StorageBackend], StorageBackend]] = []
+            placed: list[Placed] = []
+            for layer in reversed(stack):
+                layer_config, wrap = self._wrapper(layer, plan)
+                wrappers.append(wrap)
+                placed.insert(0, Placed(layer.name, layer_config))
+            check_order(placed)
+
+        def opened() -> StorageBackend:
+            try:
+                return backend.factory(config)
+            except ConfigError as error:
+                withheld = _withheld(backend.config_type, chosen, self._environ)
+                if not withheld:
+                    raise
+                raise ConfigError(
+                    f"{error.message} ({' and '.join(withheld)} are set, and kept from what only a URL names:"
+                    " use a profile)"
+                ) from None
+
+        return _Ready(opened, wrappers)
+
+    def _wrapper(self, layer: _Layer, plan: _Plan) -> tuple[object, Callable[[StorageBackend], StorageBackend]]:
+        entry, about = layer_entry(layer.name), f"the layer {layer.name!r}"
+        if not isinstance(entry, JoiningEntry):
+            config = self._built(entry.config_type, layer.options, about, plan)
+            return config, partial(_wrapped, entry, config)
+        naming: Sequence[str] = getattr(entry.config_type, "STORAGES", ())
+        own = {name: option for name, option in layer.options.items() if name not in naming}
+        config = self._built(entry.config_type, own, about, plan, naming)
+        others = {
+            name: [
+                self._other(each, layer.options[name].origin, plan, about) for each in _names(layer.options.get(name))
+            ]
+            for name in naming
+        }
+        return config, partial(_joined, entry, config, others)
+
+    def _other(self, name: OptionValue, origin: Origin, plan: _Plan, about: str) -> _Ready:
+        """A storage that a layer names. What it says itself about credentials counts as much as who says it."""
+        try:
+            other = _plan_of_other(name, origin, plan, self._environ)
+        except TypeError:
+            raise ConfigError(
+                f'{about} names other storages by a URL, a path, a profile ("backup:") or their connection info'
+            ) from None
+        return self.ready(other, {}, ())
+
+    def _built(
+        self, config_type: type, options: Mapping[str, Given], about: str, plan: _Plan, more: Sequence[str] = ()
+    ) -> object:
+        config: object = build_config(config_type, options, about, pickle_secrets=self._pickle_secrets, elsewhere=more)
+        literal = [
+            name
+            for name, option in options.items()
+            if option.origin is Origin.PROFILE and isinstance(getattr(config, name), Secret)
+        ]
+        if literal and plan.file is not None:
+            _warn_of_literal(literal[0], plan.place, plan.file)
+        return config
 
 
 def locate(text: str, *, environ: Mapping[str, str] | None = None, folders: Folders = LOCAL_FOLDERS) -> Target:
@@ -134,6 +213,23 @@ def _plan(target: str | os.PathLike[str] | ConnectionInfo, environ: Mapping[str,
     return _plan_of_url(parse_url(target), Origin.URL)
 
 
+def _plan_of_other(name: OptionValue, origin: Origin, outer: _Plan, environ: Mapping[str, str] | None) -> _Plan:
+    """What a layer of ``outer`` names. In a profile it is the user's own word, and elsewhere an argument like any."""
+    if isinstance(name, Mapping):
+        if origin is Origin.PROFILE:
+            raise ConfigError("a storage with options of its own is named by a profile of its own")
+        return _plan_of_info(ConnectionInfo.from_json(name))._replace(within=outer.within)
+    if not isinstance(name, str):
+        raise TypeError
+    if named := profile_part(name):
+        return _plan_of_profile(load_profiles(environ=environ), *named, outer.within)
+    url = parse_url(name)
+    if origin is Origin.PROFILE:
+        _check_profile_path(url)
+    plan = _plan_of_url(url, Origin.PROFILE_URL if origin is Origin.PROFILE else Origin.URL)
+    return plan._replace(profile=outer.profile, file=outer.file, within=outer.within)
+
+
 def _plan_of_info(info: ConnectionInfo) -> _Plan:
     layers = info.config.get("layers", [])
     if not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
@@ -151,19 +247,24 @@ def _plan_of_url(url: StorageURL, origin: Origin) -> _Plan:
     return _Plan(url.scheme, given({**options, **url.query}, origin), _folder_layers(prefix))
 
 
-def _plan_of_profile(profiles: Profiles, name: str, folder: str) -> _Plan:
+def _plan_of_profile(profiles: Profiles, name: str, folder: str, within: tuple[str, ...] = ()) -> _Plan:
+    if name in within:
+        raise ConfigError(f"profiles must not lead back to themselves: {' > '.join((*within, name))}")
     profile = profiles.get(name)
     with _located(_Plan("", {}, (), profile, profiles.path)):
         url = parse_url(profile.url)
-        if url.scheme == "file" and not url.path.startswith("/"):
-            raise ConfigError("the path of a profile starts with / or ~")
+        _check_profile_path(url)
         plan = _plan_of_url(url, Origin.PROFILE_URL)
         own = tuple(_layer(each, Origin.PROFILE) for each in profile.layers)
     # The folder goes outside, so that the profile's layers see the same keys however deep the caller starts.
     layers = (*_folder_layers(folder), *own, *plan.layers)
-    return _Plan(
-        plan.scheme, {**given(profile.options, Origin.PROFILE), **plan.options}, layers, profile, profiles.path
-    )
+    options = {**given(profile.options, Origin.PROFILE), **plan.options}
+    return _Plan(plan.scheme, options, layers, profile, profiles.path, (*within, name))
+
+
+def _check_profile_path(url: StorageURL) -> None:
+    if url.scheme == "file" and not url.path.startswith("/"):
+        raise ConfigError("the path of a profile starts with / or ~")
 
 
 def _folder_layers(folder: str) -> tuple[_Layer, ...]:
@@ -182,44 +283,47 @@ def _layer(spec: LayerSpec, origin: Origin) -> _Layer:
     return _Layer(name, given({option: value for option, value in spec.items() if option != "layer"}, origin))
 
 
-def _built(config_type: type, options: Mapping[str, Given], about: str, plan: _Plan, *, pickle_secrets: bool) -> object:
-    config: object = build_config(config_type, options, about, pickle_secrets=pickle_secrets)
-    literal = [
-        name
-        for name, option in options.items()
-        if option.origin is Origin.PROFILE and isinstance(getattr(config, name), Secret)
-    ]
-    if literal and plan.file is not None:
-        readable = plan.file.stat().st_mode & 0o077
-        warnings.warn(
-            f"{plan.place} holds the secret {literal[0]!r} itself; better keep it where"
-            ' { env = "NAME" } or { file = "PATH" } can name it'
-            + (", or at least take the file from others: chmod 600" if readable else ""),
-            LiteralSecretWarning,
-            stacklevel=3,
-        )
-    return config
+def _warn_of_literal(name: str, place: str, file: Path) -> None:
+    readable = file.stat().st_mode & 0o077
+    warnings.warn(
+        f"{place} holds the secret {name!r} itself; better keep it where"
+        ' { env = "NAME" } or { file = "PATH" } can name it'
+        + (", or at least take the file from others: chmod 600" if readable else ""),
+        LiteralSecretWarning,
+        stacklevel=_levels_within(__file__),
+    )
 
 
-def _wrapped(
-    factory: Callable[[StorageBackend, object], StorageBackend], config: object, inner: StorageBackend
+def _levels_within(file: str) -> int:
+    """How far above whoever asks for this the code is that called this module: a warning is about that."""
+    levels, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename == file:
+        levels, frame = levels + 1, frame.f_back
+    return levels
+
+
+def _names(option: Given | None) -> Sequence[OptionValue]:
+    if option is None:
+        return ()
+    return option.value if isinstance(option.value, list | tuple) else [option.value]
+
+
+def _wrapped(entry: LayerEntry, config: object, inner: StorageBackend) -> StorageBackend:
+    return entry.factory(inner, config)
+
+
+def _joined(
+    entry: JoiningEntry, config: object, others: Mapping[str, Sequence[_Ready]], inner: StorageBackend
 ) -> StorageBackend:
-    return factory(inner, config)
-
-
-def _assembled(
-    backend: StorageBackend, wrappers: Sequence[Callable[[StorageBackend], StorageBackend]], *, create: bool
-) -> StorageBackend:
-    stacked = backend
-    try:
-        for wrap in wrappers:
-            stacked = wrap(stacked)
-        if create:
-            stacked.create()
-    except BaseException:
-        backend.close()
-        raise
-    return stacked
+    """The layer over ``inner`` and the others, which are opened only now and closed where one of them fails."""
+    with ExitStack() as failing:
+        opened: dict[str, list[StorageBackend]] = {name: [] for name in others}
+        for name, each in ((name, each) for name, list_of in others.items() for each in list_of):
+            opened[name].append(each.opened())
+            failing.callback(opened[name][-1].close)
+        joined = entry.factory(inner, config, opened)
+        failing.pop_all()
+    return joined
 
 
 @contextmanager

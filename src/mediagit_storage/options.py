@@ -98,11 +98,16 @@ def _names_foreign(config_type: type, named: Given | None, own: str | None) -> b
 
 
 def build_config(
-    config_type: type[T], options: Mapping[str, Given], subject: str, *, pickle_secrets: bool = False
+    config_type: type[T],
+    options: Mapping[str, Given],
+    subject: str,
+    *,
+    pickle_secrets: bool = False,
+    elsewhere: Sequence[str] = (),
 ) -> T:
     """The configuration that ``options`` make; ``subject`` ("the file storage") names it in errors.
 
-    ``pickle_secrets`` lets its literal secrets be pickled.
+    ``pickle_secrets`` lets its literal secrets be pickled. ``elsewhere`` are options that the caller deals with itself.
 
     Raises `ConfigError` for an unknown option (listing the known ones), a missing one and one of a wrong type. No
     message holds a value.
@@ -110,7 +115,7 @@ def build_config(
     known = {each.name: each for each in fields(config_type) if each.init}  # type: ignore[arg-type]  # a dataclass
     for name in options:
         if name not in known:
-            raise ConfigError(_unknown_message(name, list(known), subject))
+            raise ConfigError(_unknown_message(name, [*known, *elsewhere], subject))
     missing = [
         name
         for name, each in known.items()

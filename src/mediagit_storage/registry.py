@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -27,7 +27,9 @@ __all__ = [
     "BACKEND_GROUP",
     "LAYER_GROUP",
     "BackendEntry",
+    "JoiningEntry",
     "LayerEntry",
+    "Others",
     "backend_entry",
     "backend_types",
     "layer_entry",
@@ -48,6 +50,10 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9+.-]+")
 OpenBackend: TypeAlias = Callable[[object], StorageBackend]
 WrapBackend: TypeAlias = Callable[[StorageBackend, object], StorageBackend]
 
+#: Further storages that a layer is over, open, by the option that names them. The layer closes them.
+Others: TypeAlias = Mapping[str, Sequence[StorageBackend]]
+JoinBackends: TypeAlias = Callable[[StorageBackend, object, Others], StorageBackend]
+
 C = TypeVar("C")
 E = TypeVar("E")
 
@@ -64,6 +70,13 @@ class LayerEntry(NamedTuple):
     """A registered layer: ``factory`` wraps a backend as an instance of ``config_type`` says."""
 
     factory: WrapBackend
+    config_type: type
+
+
+class JoiningEntry(NamedTuple):
+    """A built-in layer over several storages: ``config_type.STORAGES`` says which options name the others (`settings`)."""
+
+    factory: JoinBackends
     config_type: type
 
 
@@ -164,6 +177,13 @@ def _layer(factory: str, config_type: str) -> Callable[[], LayerEntry]:
     )
 
 
+def _joining(factory: str, config_type: str) -> Callable[[], JoiningEntry]:
+    return lambda: JoiningEntry(
+        cast("Callable[[StorageBackend, object, Others], StorageBackend]", _resolve(factory)),
+        cast("type", _resolve(config_type)),
+    )
+
+
 _LOCAL: Final = "mediagit_storage.backends.local"
 _MEMORY: Final = "mediagit_storage.backends.memory"
 _S3: Final = "mediagit_storage.backends.s3"
@@ -187,7 +207,7 @@ _backends: Final = _Registry[BackendEntry](
         "davs": _backend(f"{_WEBDAV}:WebDAVBackend.from_config", f"{_WEBDAV}:WebDAVConfig", _web_url("https")),
     },
 )
-_layers: Final = _Registry[LayerEntry](
+_layers: Final = _Registry[LayerEntry | JoiningEntry](
     "layer",
     LAYER_GROUP,
     {
@@ -197,6 +217,13 @@ _layers: Final = _Registry[LayerEntry](
         ),
         "compress": _layer(
             "mediagit_storage.layers.compress:CompressLayer", "mediagit_storage.layers.compress:CompressConfig"
+        ),
+        "migrating": _joining(
+            "mediagit_storage.layers.migrating:MigratingLayer.from_config",
+            "mediagit_storage.layers.migrating:MigratingConfig",
+        ),
+        "mirror": _joining(
+            "mediagit_storage.layers.mirror:MirrorLayer.from_config", "mediagit_storage.layers.mirror:MirrorConfig"
         ),
         "observe": _layer(
             "mediagit_storage.layers.observe:ObserveLayer.from_config", "mediagit_storage.layers.observe:ObserveConfig"
@@ -253,7 +280,7 @@ def backend_entry(scheme: str) -> BackendEntry:
     return _backends.find(scheme)
 
 
-def layer_entry(name: str) -> LayerEntry:
+def layer_entry(name: str) -> LayerEntry | JoiningEntry:
     """What is registered for a layer. An unknown one is a `ConfigError` that lists the known ones."""
     return _layers.find(name)
 

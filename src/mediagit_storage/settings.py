@@ -11,6 +11,10 @@ A configuration is a frozen dataclass whose fields are JSON-like (text, numbers,
   environment where one of those was given, or was taken from the environment before it.
 - ``CREDENTIAL_OPTIONS: ClassVar[Sequence[str]]``, options that are no secrets themselves and lead to them (the path of
   a file of credentials): withheld like secrets.
+
+The configuration of a built-in layer may carry ``STORAGES: ClassVar[Sequence[str]]``, the names of options that are no
+fields: each names another storage, or several in a list, by a URL, a path, a profile (``"backup:"``) or the JSON of its
+connection info. `open_storage` opens them and hands them to the layer's factory (`registry.JoiningEntry`).
 """
 
 from __future__ import annotations
