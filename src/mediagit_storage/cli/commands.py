@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, str]] = {
     "cp": "Copy files, folders and objects between any two storages.",
     "mv": "Move files, folders and objects between any two storages.",
     "sync": "Make a folder like another: copy what is missing or different.",
+    "migrate": "Move a storage to another one, and prove that everything arrived.",
     "verify": "Read everything, and find what is damaged, missing or different.",
     "manifest": "Write down the name, size and digest of every object.",
     "gc": "Delete objects that nothing references, after a time of grace.",
@@ -29,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "keys": "Make, show and rotate the keys of encrypted storages.",
     "profile": "Show and change the named storages.",
     "cache": "Show and empty the folders in which caches keep what was read.",
+    "mirror": "Show what the replicas of a mirror lack, and copy it from the primary.",
     "completion": "Print the completion script of a shell.",
     "version": "Show the versions of this program and what it runs on.",
 }

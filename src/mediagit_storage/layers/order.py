@@ -115,6 +115,8 @@ LAYERS: Final = (
     Kind("checksum", "keeps the BLAKE3 of the content, and verifies it on reads"),
     Kind("cache", "keeps what was read, in memory and on disk"),
     Kind("throttle", "bytes and requests per second"),
+    Kind("migrating", "a new storage in front of an old one, while objects move"),
+    Kind("mirror", "several storages as one: the first decides, the others follow"),
     Kind("retry", "repeats what failed for a while"),
 )
 
@@ -142,6 +144,16 @@ RULES: Final[tuple[Rule, ...]] = (
     Outside("checksum", "retry", _REPEATED_INSIDE.format("verified")),
     Outside("compress", "retry", _REPEATED_INSIDE.format("unpacked")),
     Outside("encrypt", "retry", _REPEATED_INSIDE.format("decrypted")),
+    Outside(
+        "cache",
+        "migrating",
+        "an absence that a cache remembers is no proof that only the old storage has the object",
+    ),
+    Outside(
+        "cache",
+        "mirror",
+        "what is copied to the replicas has to come from the storage, and not from what is kept of it",
+    ),
     Once("checksum", "its digests have one place in an object's metadata"),
     Once("compress", "what is compressed already does not get smaller"),
     Once("encrypt", "several recipients of one layer do what several layers would"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """``function`` of each item, in their order, in up to ``workers`` threads, and in none for a single item.
 
     Items are pulled lazily, in the caller's thread: at most ``workers`` and one more are held. Errors come where their

@@ -1,0 +1,153 @@
+"""Reads that a replica answers while the primary cannot.
+
+A replica is never believed about absence, nor asked for what only the primary can decide: versions, and conditions on an
+ETag of the primary. What it gives carries an ETag of its own kind, which names the replica: a later read on condition of
+that ETag is answered by the same replica and by no other member. So the parts of an object that somebody reads one by one
+are never those of two members.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from mediagit_storage.backend import Body, StorageBackend
+from mediagit_storage.errors import IntegrityError, StorageError, UnavailableError
+from mediagit_storage.events import Event, emit
+from mediagit_storage.http.locks import ForkSafeLock
+from mediagit_storage.layers.mirror.members import Member
+from mediagit_storage.layers.mirror.pending import Pending
+from mediagit_storage.source import FileRegion
+from mediagit_storage.types import ObjectInfo, ReadOptions
+
+__all__ = ["Reads", "ReplicaBody", "replica_named"]
+
+T = TypeVar("T")
+
+#: No provider gives such an ETag.
+_OF_REPLICA: Final = re.compile(r"mgs-replica-(\d{1,3}):(.*)", re.DOTALL)
+
+
+class ReplicaBody(Body):
+    """A replica's body with an ETag that says so."""
+
+    def __init__(self, body: Body, info: ObjectInfo) -> None:
+        self.info = info
+        self.start = body.start
+        self.length = body.length
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def region(self) -> FileRegion | None:
+        """The inner one."""
+        return self._body.region()
+
+    def close(self) -> None:
+        """Close the inner one."""
+        self._body.close()
+
+
+class Reads:
+    """Who answers the reads of one mirror."""
+
+    def __init__(self, primary: Member, replicas: tuple[Member, ...], pending: Pending, *, failover: bool) -> None:
+        self._primary = primary
+        self._replicas = replicas
+        self._pending = pending
+        self.failover = failover
+        self._lock = ForkSafeLock()
+        self.failovers = 0
+
+    def read(
+        self,
+        operation: str,
+        key: str,
+        options: ReadOptions,
+        ask: Callable[[StorageBackend, ReadOptions], T],
+        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
+    ) -> T:
+        """What ``ask`` gets from the primary, or from a replica in its place; then ``mark`` puts its ETag right."""
+        named = replica_named(options.if_match)
+        if named is not None:
+            return self._of_replica(*named, options, ask, mark)
+        if not self._may_fail_over(options):
+            return ask(self._primary.backend, options)
+        failure: StorageError | None = None
+        if self._primary.up:
+            try:
+                found = ask(self._primary.backend, options)
+            except (UnavailableError, IntegrityError) as error:
+                self._primary.failed(error)
+                failure = error
+            else:
+                self._primary.worked()
+                return found
+        for replica in self._replicas:
+            if not replica.up or self._pending.is_behind(replica.number, key):
+                continue
+            try:
+                found = ask(replica.backend, _for_replica(options, replica.number))
+            except StorageError as error:
+                # Not even an absence is proven by a replica: it may have missed the object.
+                replica.failed(error)
+                continue
+            replica.worked()
+            self._tell(operation, key, replica, failure)
+            return mark(found, lambda info, number=replica.number: _marked(info, number))  # type: ignore[misc]
+        if failure is not None:
+            raise failure
+        return ask(self._primary.backend, options)
+
+    def _of_replica(
+        self,
+        number: int,
+        etag: str,
+        options: ReadOptions,
+        ask: Callable[[StorageBackend, ReadOptions], T],
+        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
+    ) -> T:
+        """Go on with what that replica gave before."""
+        if not 1 <= number <= len(self._replicas):
+            return ask(self._primary.backend, options)
+        found = ask(self._replicas[number - 1].backend, replace(_for_replica(options, number), if_match=etag))
+        return mark(found, lambda info: _marked(info, number))
+
+    def _may_fail_over(self, options: ReadOptions) -> bool:
+        return self.failover and options.version is None and options.if_match is None
+
+    def _tell(self, operation: str, key: str, replica: Member, failure: StorageError | None) -> None:
+        with self._lock.mine():
+            self.failovers += 1
+        why = "it could not be reached a moment ago" if failure is None else failure.message
+        emit(
+            Event(
+                "mirror.failover",
+                f"{operation} was answered by {replica.name} instead of the primary: {why}",
+                key,
+                {"replica": replica.number, "error": None if failure is None else type(failure).__name__},
+            )
+        )
+
+
+def replica_named(token: str | None) -> tuple[int, str] | None:
+    """The number of the replica that gave a token, and what it was there; None for one of the primary's."""
+    found = None if token is None else _OF_REPLICA.fullmatch(token)
+    return None if found is None else (int(found[1]), found[2])
+
+
+def _for_replica(options: ReadOptions, number: int) -> ReadOptions:
+    """The options for a replica: a condition on an ETag of another member is always met, or it would mean nothing."""
+    if options.if_none_match is None:
+        return options
+    named = replica_named(options.if_none_match)
+    own = named[1] if named is not None and named[0] == number else None
+    return replace(options, if_none_match=own)
+
+
+def _marked(info: ObjectInfo, number: int) -> ObjectInfo:
+    etag = None if info.etag is None else f"mgs-replica-{number}:{info.etag}"
+    return replace(info, etag=etag, version=None)
