@@ -8,10 +8,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # The peers of the benchmarks live apart: they are never dependencies.
 PEERS  := $(VENV)-bench/.ready
-# Workers for the tests: set JOBS=8 on a larger machine.
-JOBS   ?= 2
+# Workers for the tests, one more than two cores have, since they often wait: set JOBS=8 on a larger machine.
+JOBS   ?= 3
 # More words for pytest: make unit ARGS="-k rename -x"
 ARGS   ?=
+# How long `make fuzz` works on each.
+SECONDS ?= 600
 # What `make demo` stores; empty means the Python installation's own library folder.
 DIR    ?=
 # Suites that need no server of any kind.
@@ -20,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup servers emulators demo test test-servers test-account unit test-long lint format types contracts docs-check face bench bench-s3 bench-azure bench-gcs bench-webdav bench-emulators build clean
+.PHONY: help setup servers emulators demo test test-servers test-account unit test-long fuzz lint format types contracts docs-check face bench bench-s3 bench-azure bench-gcs bench-webdav bench-layers bench-emulators build clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -81,6 +83,11 @@ test-account: $(READY) ## the conformance suite on real accounts: MGS_TEST_S3_UR
 test-long: servers ## the tests that take minutes, and property tests with new random examples
 	@HYPOTHESIS_PROFILE=nightly $(PYTEST) -n $(JOBS) --timeout 1800 -m "long or hypothesis" $(ARGS)
 
+fuzz: $(READY) ## hostile objects for the parsers of encrypt and compress: ten minutes for each (SECONDS=60)
+	@# Apart from .venv, and not for the tests: it is large, and not there for every Python.
+	@test -d .cache/atheris || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target .cache/atheris 'atheris>=3'
+	@for target in age compress; do PYTHONPATH=.cache/atheris $(BIN)/python scripts/fuzz.py $$target $(SECONDS) || exit 1; done
+
 test-s3 test-moto test-seaweedfs test-rclone test-localstack test-minio: servers
 
 test-%: $(READY) ## the tests of one backend or server: test-memory, test-local, test-s3, test-seaweedfs
@@ -133,6 +140,12 @@ bench-gcs: $(PEERS) servers ## measure Google Cloud Storage beside its peers on 
 
 bench-webdav: $(PEERS) servers ## measure WebDAV beside webdav4 on rclone's server, and write benchmarks/README.md
 	@$(VENV)-bench/bin/python benchmarks/run.py webdav --rounds 3 --write
+
+bench-layers: $(PEERS) ## measure what each layer costs, and those that do the same, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the benchmark of the layers" \
+	    "command -v nginx openssl age && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" \
+	    nginx-light libnginx-mod-http-lua openssl age
+	@$(VENV)-bench/bin/python benchmarks/run.py layers --rounds 3 --write
 
 bench-emulators: servers ## MB/s up and down through each server of the tests, into benchmarks/README.md
 	@$(BIN)/python benchmarks/servers.py --write

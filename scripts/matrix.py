@@ -80,7 +80,7 @@ def main() -> int:
     jobs = parser.parse_args().jobs
     outcomes = Outcomes()
     files = [str(path) for name in BACKENDS for path in sorted((ROOT / "tests" / name).glob("test_conformance*.py"))]
-    status = pytest.main(["-q", "-n", jobs, "-m", "server and not long", *files], plugins=[outcomes])
+    status = pytest.main(["-q", "-n", jobs, "-m", "server", *files], plugins=[outcomes])
     rows = table(outcomes)
     print("\n".join(rows))
     if status in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from mediagit_storage.backend import StorageBackend
     from mediagit_storage.storage import Storage
+    from mediagit_storage.testing.command_line import Finished
     from mediagit_storage.testing.emulators import Running
     from mediagit_storage.testing.scripted_server import ScriptedServer
 
@@ -52,6 +54,10 @@ ACCOUNTS = Path(__file__).parent / "accounts"
 #: What was scrubbed, with the home folder; kept only where it names such a place, else empty.
 OUTSIDE = pytest.StashKey[dict[str, str]]()
 
+# A shell that runs something in the background has it ignore Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 #: How long a thread, descriptor or child that is on its way out may take, in seconds.
 GRACE = 3.0
 
@@ -73,6 +79,12 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="mgs-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ["HOME"] = home
+    # Where nothing compiled is kept, each of the thousand processes that tests start compiles all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell starts what runs in the background; the programs of tests would inherit that, and not hear Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.addaudithook(_refuse_network)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -113,6 +125,25 @@ def outside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv(name, str(tmp_path / "kept"))
     monkeypatch.setattr(BORDER, "open", True)
     return kept
+
+
+# ---- what is left to the long tests ---------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a variant of a storage that passes the whole suite elsewhere, what is beyond the core of the suite is long."""
+    # Not before assertions of the suite are rewritten.
+    from mediagit_storage.testing.conformance.core import is_beyond_core
+
+    for item in items:
+        if getattr(getattr(item, "cls", None), "variant", False) and is_beyond_core(item.function):
+            item.add_marker(pytest.mark.long)
+
+
+def pytest_collection_finish() -> None:
+    """What collecting made stays to the end: the garbage collector need not walk through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # ---- temporary folders ---------------------------------------------------------------------------------------------
@@ -205,17 +236,15 @@ def play(opened: Callable[..., StorageBackend]) -> Iterator[Callable[..., tuple[
 
 
 @pytest.fixture
-def mgs(server: Running, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Runs `mgs` with the environment of the folder's ``server``; ``changes`` to it are given by name."""
+def mgs(server: Running, tmp_path: Path) -> Callable[..., Finished]:
+    """Calls `mgs` with the environment of the folder's ``server``; ``changes`` to it are given by name."""
+    from mediagit_storage.testing.command_line import call_mgs
 
-    def run(*arguments: object, stdin: bytes | None = None, **changes: str) -> subprocess.CompletedProcess[bytes]:
-        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
-        command = [sys.executable, "-m", "mediagit_storage", *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, timeout=60, env=environment, cwd=tmp_path, input=stdin, check=False
-        )
+    def call(*arguments: object, stdin: bytes = b"", **changes: str) -> Finished:
+        environment = {**server.environment(), "MGS_CONFIG": str(tmp_path / "none.toml"), **changes}
+        return call_mgs(*arguments, folder=tmp_path, environment=environment, stdin=stdin)
 
-    return run
+    return call
 
 
 # ---- nothing left behind -------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import urllib.request
@@ -14,6 +13,7 @@ from mediagit_storage.clock import SystemClock
 from mediagit_storage.errors import AccessError, BucketNotFoundError, ConnectionLostError, NotFoundError
 from mediagit_storage.secrets import Secret
 from mediagit_storage.storage import Storage
+from mediagit_storage.testing.command_line import there_and_back
 from mediagit_storage.testing.emulators.kinds import free_ports
 from mediagit_storage.testing.emulators.raw_azure import call
 
@@ -103,54 +103,36 @@ def test_no_server_there():
 
 
 def test_a_folder_there_and_back(server, container, mgs, tmp_path):
-    files = {"a.txt": b"a", "sub/b c+d.bin": b"b" * 100_000, "sub/é%.png": b"", "日本/x": b"x"}
-    for name, data in files.items():
-        path = tmp_path / "from" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    url = f"az://{container}"
-    assert mgs("cp", "-r", "from/", f"{url}/in/").returncode == 0
-    listed = mgs("ls", "-r", "--json", f"{url}/in/")
-    assert listed.returncode == 0, listed.stderr
-    assert len([json.loads(line) for line in listed.stdout.splitlines()]) == len(files)
-    assert mgs("cat", f"{url}/in/a.txt").stdout == b"a"
-    assert mgs("put", "-", f"{url}/piped", stdin=b"from a pipe").returncode == 0
-    assert mgs("mv", f"{url}/piped", f"{url}/moved").returncode == 0
-    assert mgs("cat", f"{url}/moved").stdout == b"from a pipe"
-    assert mgs("cp", "-r", f"{url}/in/", "to/").returncode == 0
-    folder = tmp_path / "to"
-    found = {each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
-    assert found == files
-    assert mgs("rm", "-r", f"{url}/in/").returncode == 0
+    there_and_back(mgs, f"az://{container}", tmp_path)
     assert call(server, "GET", container, [("restype", "container"), ("comp", "list")]).body.count(b"<Name>") == 1
 
 
 def test_exit_codes(container, mgs):
     url = f"az://{container}"
-    assert mgs("cat", f"{url}/gone").returncode == 4
-    assert mgs("ls", "az://t-missing-container/").returncode == 3
-    assert mgs("cat", "az://t-missing-container/k").returncode == 3
-    assert mgs("ls", f"{url}?nonsense=1").returncode == 2
+    assert mgs("cat", f"{url}/gone").code == 4
+    assert mgs("ls", "az://t-missing-container/").code == 3
+    assert mgs("cat", "az://t-missing-container/k").code == 3
+    assert mgs("ls", f"{url}?nonsense=1").code == 2
     half = mgs("ls", f"{url}/", AZURE_STORAGE_CONNECTION_STRING="", AZURE_STORAGE_ACCOUNT="media")
-    assert half.returncode == 2
-    assert b"AZURE_STORAGE_KEY" in half.stderr
+    assert half.code == 2
+    assert "AZURE_STORAGE_KEY" in half.err
 
 
 def test_exit_code_of_a_wrong_key(server, container, mgs):
     text = server.environment()["AZURE_STORAGE_CONNECTION_STRING"].replace(server.secret_key, WRONG)
     result = mgs("ls", f"az://{container}/", AZURE_STORAGE_CONNECTION_STRING=text)
-    assert result.returncode == 11
-    assert WRONG.encode() not in result.stdout + result.stderr
+    assert result.code == 11
+    assert WRONG not in result.out + result.err
 
 
 def test_a_container_is_made(server, mgs):
     name = f"t-made-{os.urandom(6).hex()}"
-    assert mgs("mb", f"az://{name}").returncode == 0
+    assert mgs("mb", f"az://{name}").code == 0
     assert call(server, "HEAD", name, [("restype", "container")]).status == 200
 
 
 def test_a_link_on_standard_output(container, mgs):
-    assert mgs("put", "-", f"az://{container}/k", stdin=b"data").returncode == 0
-    link = mgs("presign", f"az://{container}/k", "--expires", "60").stdout.decode().strip()
+    assert mgs("put", "-", f"az://{container}/k", stdin=b"data").code == 0
+    link = mgs("presign", f"az://{container}/k", "--expires", "60").out.strip()
     with urllib.request.urlopen(link) as answer:
         assert answer.read() == b"data"

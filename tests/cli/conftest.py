@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import secrets
-import sys
-from typing import NamedTuple
 
 import pytest
 
-from mediagit_storage.cli.main import run
-
-
-class Result(NamedTuple):
-    code: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode()
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def records(self) -> list[dict]:
-        return [json.loads(line) for line in self.lines]
-
-    @property
-    def errors(self) -> list[dict]:
-        return [json.loads(line) for line in self.err.splitlines()]
+from mediagit_storage.testing.command_line import call_mgs
 
 
 @pytest.fixture
@@ -44,18 +17,7 @@ def mgs(tmp_path, monkeypatch):
     monkeypatch.chdir(work)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
-    def call(*arguments: object, stdin: bytes = b"") -> Result:
-        out, err = io.BytesIO(), io.StringIO()
-        with monkeypatch.context() as patch:
-            stdout = io.TextIOWrapper(out, "utf-8", write_through=True)
-            patch.setattr(sys, "stdout", stdout)
-            patch.setattr(sys, "stderr", err)
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            code = run([os.fspath(each) if hasattr(each, "__fspath__") else str(each) for each in arguments])
-        stdout.flush()
-        return Result(code, out.getvalue(), err.getvalue())
-
-    return call
+    return call_mgs
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import ast
 import sys
 import tomllib
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ def numbers(function):
             yield from (ast.literal_eval(each) for each in decorator.args)
 
 
+@cache
 def definitions(path):
     """The functions and classes of a file."""
     tree = ast.parse(path.read_text("utf-8"))

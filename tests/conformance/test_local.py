@@ -53,13 +53,16 @@ class WhatDurabilityTouches(
 
 
 class TestLocalPlainInBatches(WhatDurabilityTouches):
+    variant = True
     durability = "batch"
 
 
 class TestLocalShardedInBatches(WhatDurabilityTouches):
+    variant = True
     layout = "sharded"
     durability = "batch"
 
 
 class TestLocalPlainWithoutSync(WhatDurabilityTouches):
+    variant = True
     durability = "none"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 
+import pytest
+
 from mediagit_storage.testing.conformance import BackendCase, ConformanceSuite
 
 KIB = 1024
@@ -50,3 +52,8 @@ class TestEverythingInSessions(ServerCase, ConformanceSuite):
         **ServerCase.deviations,
         "test_of_many_creators_exactly_one_succeeds": "gcs-ignores-session-conditions",
     }
+
+    @pytest.mark.long
+    def test_memory_stays_bounded(self):
+        """In hundreds of chunks."""
+        super().test_memory_stays_bounded()

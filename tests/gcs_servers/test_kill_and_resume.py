@@ -44,7 +44,7 @@ def test_a_gibibyte_killed_at_a_third(server, bucket, store, tmp_path, monkeypat
     call(server, "DELETE", f"/storage/v1/b/{bucket}/o/large")
 
 
-@pytest.mark.parametrize("moment", ["before", "within"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.long), "within"])
 def test_killed_by_itself_at_any_moment(server, bucket, store, tmp_path, monkeypatch, moment):
     """A kill from outside, at whatever byte: the next run makes the whole object, and nothing else is ever seen."""
     monkeypatch.setenv("MGS_STATE_DIR", str(tmp_path / "state"))

@@ -32,8 +32,8 @@ def program(folder: Path, name: str, text: str) -> None:
 # ---- make ----------------------------------------------------------------------------------------------------------
 
 COMMANDS = [
-    "setup", "demo", "test", "test-servers", "matrix", "test-account", "unit", "test-NAME", "test-long", "format", "lint", "types", "contracts", "docs-check",
-    "face", "bench", "bench-s3", "bench-azure", "bench-gcs", "bench-webdav", "bench-emulators", "servers", "emulators", "build", "clean", "help",
+    "setup", "demo", "test", "test-servers", "matrix", "test-account", "unit", "test-NAME", "test-long", "fuzz", "format", "lint", "types", "contracts", "docs-check",
+    "face", "bench", "bench-s3", "bench-azure", "bench-gcs", "bench-webdav", "bench-layers", "bench-emulators", "servers", "emulators", "build", "clean", "help",
 ]  # fmt: skip
 
 

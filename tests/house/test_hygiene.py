@@ -64,18 +64,16 @@ def run_one(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    ("body", "word"),
-    [
-        ("threading.Thread(target=time.sleep, args=(2,), daemon=True, name='idler').start()", "thread idler"),
-        ("kept.append(open(__file__))", "descriptor"),
-        ("kept.append(subprocess.Popen(['sleep', '2']))", "process"),
-    ],
-)
-def test_what_is_left_behind_is_noticed(run_one, body, word):
-    result = run_one(body)
+def test_what_is_left_behind_is_noticed(run_one):
+    """A thread, a descriptor, a process: each fails its own test."""
+    result = run_one(
+        "threading.Thread(target=time.sleep, args=(9,), daemon=True, name='idler').start()\n"
+        "def test_two(tmp_path):\n    kept.append(open(__file__))\n"
+        "def test_three(tmp_path):\n    kept.append(subprocess.Popen(['sleep', '9']))"
+    )
     assert result.returncode == 1
-    assert f"test_it left behind: {word}" in result.stdout
+    for name, word in (("it", "thread idler"), ("two", "descriptor"), ("three", "process")):
+        assert f"test_{name} left behind: {word}" in result.stdout
 
 
 def test_credentials_are_scrubbed_before_anything_is_collected(run_one):

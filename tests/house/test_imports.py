@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Libraries that nobody pays for who only wants to store bytes.
 HEAVY = {
-    "blake3", "botocore", "certifi", "click", "cryptography", "fsspec", "google_crc32c", "http", "hypothesis",
+    "awscrt", "blake3", "botocore", "certifi", "click", "cryptography", "fsspec", "google_crc32c", "http", "hypothesis",
     "pycurl", "pytest", "requests", "rich", "rich_click", "ssl", "starlette", "urllib.request", "uvicorn", "zstandard",
 }  # fmt: skip
 

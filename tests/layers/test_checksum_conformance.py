@@ -23,6 +23,8 @@ class TestMemory(ConformanceSuite):
 
 
 class TestVersions(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ChecksumLayer(PrefixLayer(MemoryBackend("conformance", versioning=True), "p/"))
 
@@ -33,6 +35,8 @@ class TestWithoutLateMetadata(ConformanceSuite):
 
 
 class TestOneByOne(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ChecksumLayer(
             WithoutCapabilities(MemoryBackend("conformance"), "batch", "late_metadata", "server_copy"), SPOOLING
@@ -40,10 +44,14 @@ class TestOneByOne(ConformanceSuite):
 
 
 class TestLocal(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ChecksumLayer(LocalBackend(tempfile.mkdtemp()))
 
 
 class TestLocalOutsidePrefix(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return PrefixLayer(ChecksumLayer(without_batch(LocalBackend(tempfile.mkdtemp()))), "p/")

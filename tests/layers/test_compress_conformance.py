@@ -34,6 +34,8 @@ class TestSmallFrames(ConformanceSuite):
 class TestWithoutPinning(ConformanceSuite):
     """Over a storage without conditional reads."""
 
+    variant = True
+
     chunk_sizes = (1, 4096, 100_000)
     large = 1_000_000
 
@@ -42,6 +44,7 @@ class TestWithoutPinning(ConformanceSuite):
 
 
 class TestOverPrefix(ConformanceSuite):
+    variant = True
     chunk_sizes = (1, 4096, 100_000)
     large = 1_000_000
 
@@ -50,6 +53,7 @@ class TestOverPrefix(ConformanceSuite):
 
 
 class TestUnderPrefix(ConformanceSuite):
+    variant = True
     chunk_sizes = (1, 4096, 100_000)
     large = 1_000_000
 
@@ -58,6 +62,7 @@ class TestUnderPrefix(ConformanceSuite):
 
 
 class TestPassingForeign(ConformanceSuite):
+    variant = True
     chunk_sizes = (1, 4096, 100_000)
     large = 1_000_000
 
@@ -66,6 +71,7 @@ class TestPassingForeign(ConformanceSuite):
 
 
 class TestOverLocal(ConformanceSuite):
+    variant = True
     rounds = 2
     many = 300
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 
 import pytest
@@ -163,6 +164,19 @@ def test_limits_hold_before_anything_is_decompressed():
     with pytest.raises(LimitExceededError, match="frames"):
         read_ending(footer, 1 << 40)
     assert read_ending(footer, 1 << 20) is None
+
+
+@covers(199)
+def test_a_long_table_is_read_in_a_few_times_its_own_memory():
+    count = 50_000
+    ending = sealed([HEAD_ENTRY, *[(20, 5, 7)] * count, END_ENTRY])
+    tracemalloc.start()
+    try:
+        layout = parsed(memoryview(ending), len(HEAD) + 20 * count, Limits(4096))
+        assert tracemalloc.get_traced_memory()[1] < 3.5 * len(ending)
+    finally:
+        tracemalloc.stop()
+    assert (layout.frames, layout.plain_size) == (count, 5 * count)
 
 
 def test_a_writer_stops_at_the_frames_that_readers_take(monkeypatch):

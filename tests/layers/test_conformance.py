@@ -15,6 +15,8 @@ class Bare(Layer):
 
 
 class TestForwarding(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return Bare(MemoryBackend("conformance"), PrefixConfig("unused"))
 
@@ -31,5 +33,7 @@ class TestPrefix(ConformanceSuite):
 
 
 class TestPrefixWithVersions(TestPrefix):
+    variant = True
+
     def open_backend(self):
         return PrefixLayer(PrefixLayer(MemoryBackend("conformance", versioning=True), "inner/"), "p/")

@@ -737,7 +737,7 @@ def test_many_recipients_have_a_header_longer_than_the_first_request(stack):
     assert store.get("k") == LARGE
     with store.stream("k") as body:
         assert b"".join(body) == LARGE
-    with pytest.raises(ConfigError, match="at most 127 recipients"):
+    with pytest.raises(ConfigError, match="at most 126 recipients"):
         stack.fresh(recipients=recipients + tuple(str(generate_identity().recipient()) for _ in range(8)))
 
 

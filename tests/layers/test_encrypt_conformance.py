@@ -31,21 +31,29 @@ class TestOverMemory(ConformanceSuite):
 
 
 class TestOverVersions(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return EncryptLayer(MemoryBackend("conformance", versioning=True), config())
 
 
 class TestBoundKeys(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return EncryptLayer(MemoryBackend("conformance"), config(bind_keys=True))
 
 
 class TestOverLocal(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return EncryptLayer(LocalBackend(self.folder), config())
 
 
 class TestBetweenPrefixes(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         inner = PrefixLayer(MemoryBackend("conformance"), "inner/")
         return PrefixLayer(EncryptLayer(inner, config(bind_keys=True)), "outer/")

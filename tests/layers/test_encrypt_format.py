@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mediagit_storage.errors import ConfigError, DecryptionError, KeyUnavailableError
-from mediagit_storage.layers.encrypt import bech32
+from mediagit_storage.layers.encrypt import bech32, payload
 from mediagit_storage.layers.encrypt.armor import dearmored, is_armored
 from mediagit_storage.layers.encrypt.chunks import in_chunks
 from mediagit_storage.layers.encrypt.header import (
@@ -356,3 +356,32 @@ def test_low_order_shares_are_refused():
     stanza = Stanza("X25519", (b64encode(bytes(32)),), bytes(32))
     with pytest.raises(HeaderError, match="malicious"):
         X25519Identity(IDENTITY.secret).unwrap([stanza])
+
+
+# ---- long payloads
+
+
+@pytest.fixture
+def side_by_side(monkeypatch):
+    """Payloads of three chunks are opened by four threads already."""
+    monkeypatch.setattr(payload, "_SIDE_BY_SIDE", 2 * CHUNK)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+
+
+@pytest.mark.parametrize("chunks", [2, 3, 4, 5, 9, 10])
+def test_threads_open_a_long_payload_to_the_same_bytes(side_by_side, chunks):
+    identity = generate_identity()
+    for size in (chunks * CHUNK - 1, chunks * CHUNK, chunks * CHUNK + 1):
+        plain = os.urandom(size)
+        assert decrypt(encrypt(plain, [identity.recipient()]), [identity]) == plain
+
+
+def test_threads_find_damage_in_every_chunk(side_by_side):
+    identity = generate_identity()
+    file = encrypt(bytes(9 * CHUNK + 5), [identity.recipient()])
+    start = parse_header(file).length + NONCE
+    for number, place in enumerate(range(start, len(file), SEALED)):
+        damaged = bytearray(file)
+        damaged[place + 3] ^= 1
+        with pytest.raises(DecryptionError, match="its last chunk" if number == 9 else f"its chunk {number} "):
+            decrypt(bytes(damaged), [identity])

@@ -59,11 +59,15 @@ class TestMemory(ConformanceSuite):
 
 
 class TestMemoryInThreads(TestMemory):
+    variant = True
+
     def open_backend(self):
         return self.observed(without_batch(MemoryBackend("conformance", versioning=True)))
 
 
 class TestLocal(TestMemory):
+    variant = True
+
     def open_backend(self):
         (self.folder / "objects").mkdir()
         return self.reopen(None)

@@ -75,6 +75,7 @@ ILLEGAL = {
     "checksum > encrypt": "unless checksum says digest_in_clear",
     "checksum > compress > encrypt": "encrypt goes outside of checksum",
     "cache > checksum": "checksum goes outside of cache",
+    "migrating > cache": "cache goes outside of migrating",
     "throttle > checksum": "checksum goes outside of throttle",
     "retry > checksum": "checksum goes outside of retry",
     "retry > retry": "retry goes into a stack once",

@@ -112,6 +112,8 @@ class Flaky(Layer):
 
 
 class TestOverMemory(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return RetryLayer(MemoryBackend("conformance"), POLICY)
 
@@ -130,6 +132,8 @@ class TestOverFailures(ConformanceSuite):
 
 
 class TestOverLocal(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return RetryLayer(LocalBackend(self.folder), POLICY)
 

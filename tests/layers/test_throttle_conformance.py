@@ -21,16 +21,22 @@ class TestOverMemory(ConformanceSuite):
 
 
 class TestOverVersions(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ThrottleLayer(MemoryBackend("conformance", versioning=True), LIMITS)
 
 
 class TestInThreads(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ThrottleLayer(without_batch(MemoryBackend("conformance")), LIMITS)
 
 
 class TestOverLocal(ConformanceSuite):
+    variant = True
+
     def open_backend(self):
         return ThrottleLayer(LocalBackend(self.folder), LIMITS)
 

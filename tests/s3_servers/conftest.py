@@ -12,6 +12,7 @@ from mediagit_storage.secrets import Secret
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.emulators import Running
 from mediagit_storage.testing.emulators.raw_s3 import call
+from mediagit_storage.testing.fault_proxy import FaultProxy
 
 ALL = ("moto", "seaweedfs", "rclone", "localstack", "minio")
 
@@ -92,3 +93,20 @@ def bucket(server) -> str:
 def store(server, bucket, open_s3) -> Storage:
     """The same, opened."""
     return Storage(open_s3(server, bucket))
+
+
+@pytest.fixture
+def through_proxy(servers, new_bucket, open_s3):
+    """Opens a new bucket of SeaweedFS through a proxy with these faults; the third is the bucket without a proxy.
+
+    Both are seen through ``layered``; the options are those of the first.
+    """
+    server = servers("seaweedfs")
+
+    def enter(*faults, always=(), storm=None, layered=lambda inner: inner, **options):
+        bucket = new_bucket(server)
+        proxy = FaultProxy(server.host, faults, always=always, storm=storm)
+        spoilt = Storage(layered(open_s3(server, bucket, endpoint=proxy.url, **options)))
+        return proxy, spoilt, Storage(layered(open_s3(server, bucket)))
+
+    return enter

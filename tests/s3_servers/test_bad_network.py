@@ -10,11 +10,10 @@ from mediagit_storage.errors import (
     ThrottledError,
     UnavailableError,
 )
-from mediagit_storage.storage import Storage
 from mediagit_storage.testing.bad_network import BadReads, BadWrites, SlowestNetwork, read_faults, write_faults
 from mediagit_storage.testing.conformance import BatchContract, ConditionContract
 from mediagit_storage.testing.emulators.raw_s3 import call
-from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, is_method
+from mediagit_storage.testing.fault_proxy import Fault, is_method
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.toxics import (
     Fail,
@@ -31,17 +30,8 @@ pytestmark = pytest.mark.uses_server("seaweedfs")
 
 
 @pytest.fixture
-def through(servers, new_bucket, open_s3):
-    """Opens a new bucket of SeaweedFS through a proxy with these faults; the third is the bucket without a proxy."""
-    server = servers("seaweedfs")
-
-    def enter(*faults, always=(), storm=None, **options):
-        bucket = new_bucket(server)
-        proxy = FaultProxy(server.host, faults, always=always, storm=storm)
-        spoilt = Storage(open_s3(server, bucket, endpoint=proxy.url, **options))
-        return proxy, spoilt, Storage(open_s3(server, bucket))
-
-    return enter
+def through(through_proxy):
+    return through_proxy
 
 
 class TestOneByteAtATime(BatchContract, ConditionContract, SlowestNetwork):

@@ -10,34 +10,16 @@ from blake3 import blake3
 from mediagit_storage.errors import ChecksumError, LimitExceededError
 from mediagit_storage.layers.checksum import ChecksumConfig, ChecksumLayer
 from mediagit_storage.storage import Storage
-from mediagit_storage.testing.conformance import ConformanceSuite
 from mediagit_storage.testing.emulators.raw_s3 import call
+from mediagit_storage.testing.layered_s3 import OverMoto
 from mediagit_storage.types import Attributes, CopyOptions
 
 CONFIG = ChecksumConfig(missing="refuse", spool_bytes=256 * 1024 * 1024)
 
 
-class TestMoto(ConformanceSuite):
-    server_name = "moto"
-    rounds = 1
-    chunk_sizes = (1, 64 * 1024, 1024 * 1024)
-    deviations = {
-        "test_a_create_only_copy": "ignores-copy-conditions",
-        "test_of_many_create_only_renames_one_wins": "ignores-copy-conditions",
-        "test_reading_is_liberal": "loses-line-feeds",
-        "test_raw_keys": "loses-line-feeds",
-        "test_switching_versions_off_loses_nothing": "suspending-loses-versions",
-    }
-
-    def open_backend(self):
-        self.bucket = self.make_bucket(self.server)
-        return self.reopen(None)
-
-    def reopen(self, backend):
-        return ChecksumLayer(self.open_bucket(self.server, self.bucket, buffer_size=8 * 1024 * 1024), CONFIG)
-
-    def missing_bucket(self):
-        return ChecksumLayer(self.open_bucket(self.server, f"missing-{secrets.token_hex(8)}"), CONFIG)
+class TestMoto(OverMoto):
+    def layered(self, inner):
+        return ChecksumLayer(inner, CONFIG)
 
     def test_much_metadata_is_kept_whole_or_refused(self):
         """A source is hashed before S3 is asked for anything, so it was read when the metadata are refused."""

@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-import secrets
+from functools import partial
 
 import pytest
 
 from mediagit_storage.layers.compress import CompressConfig, CompressLayer
-from mediagit_storage.storage import Storage
-from mediagit_storage.testing.conformance import ConformanceSuite
-from mediagit_storage.testing.fault_proxy import Fault, FaultProxy, is_method
+from mediagit_storage.testing.fault_proxy import Fault, is_method
+from mediagit_storage.testing.layered_s3 import OverSeaweedFSWithoutLinks
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.toxics import CutAnswer, Fail, FailAfterwards, ResetWhileSending
 
 MIB = 1024 * 1024
+CONFIG = CompressConfig(frame_size=256 * 1024, threads=2)
 
 
-class TestSeaweedFS(ConformanceSuite):
-    server_name = "seaweedfs"
-    rounds = 1
-    chunk_sizes = (1, 64 * 1024, 1024 * 1024)
-    deviations = {
-        "test_all_attributes_make_the_round_trip": "drops-empty-metadata",
-        "test_attributes_come_with_a_read_that_asks_for_them": "drops-empty-metadata",
-        "test_reading_is_liberal": "folds-slashes",
-        "test_awkward_keys_can_be_copied_renamed_and_deleted": "backslash-is-a-slash",
-        "test_awkward_keys_come_back_exactly": "backslash-is-a-slash",
-        "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
-        "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
-    }
-
-    def open_backend(self):
-        self.bucket = self.make_bucket(self.server)
-        return self.reopen(None)
-
-    def reopen(self, backend):
-        # The suite allows less memory than the default buffers of a transfer take.
-        inner = self.open_bucket(self.server, self.bucket, buffer_size=8 * MIB)
-        return CompressLayer(inner, CompressConfig(frame_size=256 * 1024))
-
-    def missing_bucket(self):
-        return CompressLayer(self.open_bucket(self.server, f"missing-{secrets.token_hex(8)}"))
+class TestSeaweedFS(OverSeaweedFSWithoutLinks):
+    def layered(self, inner):
+        return CompressLayer(inner, CONFIG)
 
 
 @pytest.fixture
-def through(servers, new_bucket, open_s3):
+def through(through_proxy):
     """Opens a new bucket through a proxy with these faults, compressed; the proxy, and the same without a proxy."""
-    server = servers("seaweedfs")
-
-    def enter(*faults):
-        bucket = new_bucket(server)
-        proxy = FaultProxy(server.host, faults)
-        config = CompressConfig(frame_size=256 * 1024, threads=2)
-        spoilt = Storage(CompressLayer(open_s3(server, bucket, endpoint=proxy.url), config))
-        return proxy, spoilt, Storage(CompressLayer(open_s3(server, bucket), config))
-
-    return enter
+    return partial(through_proxy, layered=lambda inner: CompressLayer(inner, CONFIG))
 
 
 @pytest.mark.uses_server("seaweedfs")

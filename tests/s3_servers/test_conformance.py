@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from mediagit_storage.testing.conformance import BackendCase, ConformanceSuite
+from mediagit_storage.testing.layered_s3 import MOTO_DEVIATIONS, SEAWEEDFS_DEVIATIONS
 
 
 class ServerCase(BackendCase):
@@ -27,27 +28,12 @@ class ServerCase(BackendCase):
 
 class TestMoto(ServerCase, ConformanceSuite):
     server_name = "moto"
-    deviations = {
-        "test_a_create_only_copy": "ignores-copy-conditions",
-        "test_of_many_create_only_renames_one_wins": "ignores-copy-conditions",
-        "test_reading_is_liberal": "loses-line-feeds",
-        "test_raw_keys": "loses-line-feeds",
-        "test_switching_versions_off_loses_nothing": "suspending-loses-versions",
-    }
+    deviations = MOTO_DEVIATIONS
 
 
 class TestSeaweedFS(ServerCase, ConformanceSuite):
     server_name = "seaweedfs"
-    deviations = {
-        "test_all_attributes_make_the_round_trip": "drops-empty-metadata",
-        "test_attributes_come_with_a_read_that_asks_for_them": "drops-empty-metadata",
-        "test_reading_is_liberal": "folds-slashes",
-        "test_awkward_keys_can_be_copied_renamed_and_deleted": "backslash-is-a-slash",
-        "test_awkward_keys_come_back_exactly": "backslash-is-a-slash",
-        "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
-        "test_awkward_keys_in_links": "backslash-is-a-slash",
-        "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
-    }
+    deviations = SEAWEEDFS_DEVIATIONS
 
 
 class TestRclone(ServerCase, ConformanceSuite):

@@ -41,7 +41,8 @@ from mediagit_storage.testing.toxics import (
 MIB = 1024 * 1024
 #: Parts as small as S3 has them.
 SMALL = {"part_size": 5 * MIB, "multipart_threshold": 6 * MIB}
-SERVERS = pytest.mark.parametrize("server", ["seaweedfs", "moto"], indirect=True)
+#: What travels is the same for both: the second is for the long tests.
+SERVERS = pytest.mark.parametrize("server", ["seaweedfs", pytest.param("moto", marks=pytest.mark.long)], indirect=True)
 
 
 @pytest.fixture

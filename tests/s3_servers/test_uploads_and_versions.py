@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from typing import NamedTuple
+from functools import partial
 
 import pytest
 
+from mediagit_storage.testing.command_line import call_mgs
 from mediagit_storage.testing.emulators.raw_s3 import call
 
 #: Those that keep versions.
@@ -20,31 +18,13 @@ DATING = pytest.mark.parametrize("server", ["seaweedfs", "rclone", "localstack",
 SERVICE = {"moto": "aws", "localstack": "aws", "seaweedfs": "seaweedfs", "minio": "minio", "rclone": "generic"}
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def mgs(server, tmp_path):
-    """Runs `mgs` as a process, in an environment that leads to the server and has a profile for it, ``here``."""
-    (tmp_path / "profiles.toml").write_text("")
-
-    def run(*arguments: str, stdin: str = "") -> Result:
-        environment = {**os.environ, **server.environment(), "MGS_CONFIG": str(tmp_path / "profiles.toml")}
-        done = subprocess.run(
-            [sys.executable, "-m", "mediagit_storage", *arguments], env=environment, cwd=tmp_path, timeout=100,
-            check=False, capture_output=True, text=True, input=stdin,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    return run
+    """Calls `mgs` in an environment that leads to the server and has a profile for it, ``here``."""
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text("")
+    environment = {**server.environment(), "MGS_CONFIG": str(profiles)}
+    return partial(call_mgs, folder=tmp_path, environment=environment)
 
 
 @pytest.fixture
@@ -66,9 +46,9 @@ def test_the_life_of_an_object_with_versions(server, mgs, profile):
     versioning = call(server, "GET", name, [("versioning", "")]).body
     assert b"Enabled" in versioning
     target = "here:a/x"
-    first = mgs("put", "-", target, "--metadata", "who=me", "--json", stdin="first").records[0]
-    mgs("put", "-", target, stdin="second")
-    mgs("put", "-", "here:a/y", stdin="other")
+    first = mgs("put", "-", target, "--metadata", "who=me", "--json", stdin=b"first").records[0]
+    mgs("put", "-", target, stdin=b"second")
+    mgs("put", "-", "here:a/y", stdin=b"other")
     assert mgs("rm", target).code == 0
     listed = mgs("versions", "ls", "here:a/", "--json").records
     assert [(each["key"], each["latest"], each.get("deleted", False), each.get("size")) for each in listed] == [
@@ -165,5 +145,5 @@ def test_a_bucket_is_made_by_every_preset(server, mgs, tmp_path, preset):
         assert b"Enabled" in call(server, "GET", bucket, [("versioning", "")]).body
     again = mgs("mb", "here:")
     assert again.code == 0, again
-    assert mgs("put", "-", "here:k", stdin="x").code == 0
+    assert mgs("put", "-", "here:k", stdin=b"x").code == 0
     assert mgs("ls", "here:").out == "k\n"

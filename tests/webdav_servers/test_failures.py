@@ -15,6 +15,7 @@ import pytest
 from mediagit_storage.errors import AccessError, ConnectionLostError, NotFoundError, StorageError
 from mediagit_storage.secrets import Secret
 from mediagit_storage.storage import Storage
+from mediagit_storage.testing.command_line import there_and_back
 from mediagit_storage.testing.emulators.kinds import free_ports
 from mediagit_storage.testing.emulators.raw_webdav import call
 
@@ -78,54 +79,32 @@ def mgs(mgs, server, folder):
 
 
 def test_a_folder_there_and_back(server, folder, mgs, tmp_path):
-    files = {"a.txt": b"a", "sub/b c+d.bin": b"b" * 100_000, "sub/é%.png": b"", "日本/x": b"x"}
-    for name, data in files.items():
-        path = tmp_path / "from" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    url = "dav://"
-    assert mgs("cp", "-r", "from/", f"{url}/in/").returncode == 0
-    listed = mgs("ls", "-r", "--json", f"{url}/in/")
-    assert listed.returncode == 0, listed.stderr
-    assert len([json.loads(line) for line in listed.stdout.splitlines()]) == len(files)
-    assert mgs("cat", f"{url}/in/a.txt").stdout == b"a"
-    assert mgs("put", "-", f"{url}/piped", stdin=b"from a pipe").returncode == 0
-    assert mgs("mv", f"{url}/piped", f"{url}/moved").returncode == 0
-    assert mgs("cat", f"{url}/moved").stdout == b"from a pipe"
-    assert mgs("cp", "-r", f"{url}/in/", "to/").returncode == 0
-    found = {
-        path.relative_to(tmp_path / "to").as_posix(): path.read_bytes()
-        for path in (tmp_path / "to").rglob("*")
-        if path.is_file()
-    }
-    assert found == files
-    assert mgs("rm", "-r", f"{url}/in/").returncode == 0
-    assert mgs("ls", "-r", f"{url}/").stdout.split() != []
+    there_and_back(mgs, "dav://", tmp_path)
     assert call(server, "GET", f"{folder}/moved").body == b"from a pipe"
 
 
 def test_exit_codes(mgs):
-    assert mgs("cat", "dav:///gone").returncode == 4
-    assert mgs("ls", "dav:///?nonsense=1").returncode == 2
+    assert mgs("cat", "dav:///gone").code == 4
+    assert mgs("ls", "dav:///?nonsense=1").code == 2
     wrong = mgs("ls", "dav:///", WEBDAV_PASSWORD="canary" * 5)
-    assert wrong.returncode == 11
-    assert b"canary" not in wrong.stdout + wrong.stderr
+    assert wrong.code == 11
+    assert "canary" not in wrong.out + wrong.err
     half = mgs("ls", "dav:///", WEBDAV_PASSWORD="")
-    assert half.returncode == 2
-    assert b"WEBDAV_PASSWORD" in half.stderr
+    assert half.code == 2
+    assert "WEBDAV_PASSWORD" in half.err
     [port] = free_ports(1)
     begin = time.monotonic()
-    assert mgs("cat", "dav:///k", WEBDAV_URL=f"http://127.0.0.1:{port}/x").returncode == 5
-    assert mgs("ls", "dav:///", WEBDAV_URL="").returncode == 2
+    assert mgs("cat", "dav:///k", WEBDAV_URL=f"http://127.0.0.1:{port}/x").code == 5
+    assert mgs("ls", "dav:///", WEBDAV_URL="").code == 2
     assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("server", ["apache"], indirect=True)
 def test_a_storage_is_made_by_mb(server, folder, mgs):
     url = f"{server.url}/{folder}/new"
-    assert mgs("ls", "dav:///", WEBDAV_URL=url).returncode == 3
-    assert mgs("mb", "dav:///", WEBDAV_URL=url).returncode == 0
-    assert mgs("ls", "dav:///", WEBDAV_URL=url).returncode == 0
+    assert mgs("ls", "dav:///", WEBDAV_URL=url).code == 3
+    assert mgs("mb", "dav:///", WEBDAV_URL=url).code == 0
+    assert mgs("ls", "dav:///", WEBDAV_URL=url).code == 0
 
 
 # ---- memory

@@ -70,11 +70,12 @@ class Conversation:
 
     def take_exactly(self, count: int) -> bytes:
         """That many bytes."""
-        found = b""
+        found = bytearray()
         while len(found) < count:
             found += self.take()
-        self.put_back(found[count:])
-        return found[:count]
+        self.put_back(bytes(found[count:]))
+        del found[count:]
+        return bytes(found)
 
     def take_until(self, mark: bytes) -> bytes:
         """All up to and with ``mark``."""

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from mediagit_storage.backend import StorageBackend
+from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.order import Placed, check_order
-from mediagit_storage.registry import layer_entry
+from mediagit_storage.registry import JoiningEntry, layer_entry
 from mediagit_storage.secrets import Secret, SecretValue
 
 __all__ = ["LAYER_ROWS", "TEST_IDENTITY", "LayerRow", "legal", "legal_pairs", "make_layer", "make_stack"]
@@ -71,6 +72,20 @@ LAYER_ROWS: Final[Mapping[str, LayerRow]] = MappingProxyType(
             narrows=_names("presign replace_head resumable_uploads"),
             stores_other_bytes=True,
         ),
+        "migrating": LayerRow(
+            _names(
+                "put read stream stat list list_dir delete copy rename batch presign replace_head content_checksum check"
+                " connection_info close"
+            ),
+            narrows=_names("versions server_rename replace_head presign"),
+        ),
+        "mirror": LayerRow(
+            _names(
+                "put read stream stat delete copy rename batch presign create replace_head content_checksum check"
+                " connection_info close"
+            ),
+            narrows=_names("replace_head presign"),
+        ),
         "observe": LayerRow(_EVERY_REQUEST | {"presign", "connection_info", "close"}, {"log": "DEBUG"}),
         "prefix": LayerRow(
             _EVERY_REQUEST - {"create"} | {"presign"}, {"prefix": "p/"}, narrows=_names("max_key_bytes")
@@ -87,9 +102,14 @@ LAYER_ROWS: Final[Mapping[str, LayerRow]] = MappingProxyType(
 
 
 def make_layer(name: str, inner: StorageBackend) -> Layer:
-    """The layer of a row over ``inner``."""
+    """The layer of a row over ``inner``, and over new storages in memory where it takes others."""
     entry = layer_entry(name)
-    layer = entry.factory(inner, entry.config_type(**LAYER_ROWS[name].options))
+    config = entry.config_type(**LAYER_ROWS[name].options)
+    if isinstance(entry, JoiningEntry):
+        others = {option: [MemoryBackend(f"{name}-{option}")] for option in getattr(entry.config_type, "STORAGES", ())}
+        layer = entry.factory(inner, config, others)
+    else:
+        layer = entry.factory(inner, config)
     assert isinstance(layer, Layer)
     return layer
 

@@ -66,8 +66,8 @@ class BatchContract(BackendCase):
 
     @covers(12)
     def test_deleting_many(self) -> None:
-        """More than one request's worth, with missing and repeated ones among them; the rest stays."""
-        keys = self.fill([*(f"d/{number}" for number in range(self.many)), "keep"])
+        """Missing and repeated ones among them; the rest stays."""
+        keys = self.fill([*(f"d/{number}" for number in range(20)), "keep"])
         asked = [key for key in keys if key != "keep"]
         asked[5:5] = ["missing", asked[0], "I'm a < & weird path"]
         outcomes = [*self.store.delete_many(asked)]
@@ -76,6 +76,16 @@ class BatchContract(BackendCase):
         assert self.keys() == ["keep"]
         [strict] = self.store.delete_many(["missing"], missing_ok=False)
         assert isinstance(strict.error, NotFoundError)
+
+    @covers(12)
+    def test_deleting_more_than_a_page(self) -> None:
+        """More than one request's worth."""
+        keys = self.fill([*(f"d/{number}" for number in range(self.many)), "keep"])
+        asked = [key for key in keys if key != "keep"]
+        outcomes = [*self.store.delete_many(asked)]
+        assert [each.key for each in outcomes] == asked
+        assert all(each.error is None for each in outcomes)
+        assert self.keys() == ["keep"]
 
     @covers(12)
     def test_running_a_batch_collects_its_errors(self) -> None:
