@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mediagit_storage.layers.encrypt.keys import generate_identity
+from mediagit_storage.layers.encrypt.keys import PassphraseRecipient, generate_identity
+from mediagit_storage.layers.encrypt.whole import encrypt
+from mediagit_storage.secrets import Secret
 from mediagit_storage.testing.covers import covers
 
 #: Public keys of tests.
@@ -131,3 +133,82 @@ def test_an_encrypted_storage_from_a_profile(mgs):
     locked = mgs("cat", "safe:a/note.txt")
     assert locked.code == 12
     assert "none of the 1 identities" in locked.err
+
+
+# ---- rotating
+
+
+@pytest.fixture
+def media(mgs, tmp_path, monkeypatch):
+    """A profile whose objects are for an old key; returns what makes it use a new one."""
+    monkeypatch.setenv("MGS_STATE_DIR", str(tmp_path / "state"))
+    profiles = tmp_path / "config" / "mediagit-storage" / "config.toml"
+    monkeypatch.setenv("MGS_CONFIG", str(profiles))
+    profiles.parent.mkdir(parents=True)
+    Path("objects").mkdir()
+    recipients = {name: mgs("keys", "generate", f"{name}.key").lines[0] for name in ("old", "new")}
+
+    def use(name: str) -> None:
+        profiles.write_text(
+            f"""[media]\nurl = "{Path("objects").absolute()}"\n[[media.layers]]\nlayer = "encrypt"\nidentity_file = "{name}.key"
+recipients = ["{recipients[name]}"]\n"""
+        )
+
+    use("old")
+    for number in range(3):
+        mgs("put", "-", f"media:in/{number}", stdin=b"x" * number)
+    return use
+
+
+@covers(193)
+def test_keys_are_rotated(mgs, media):
+    media("new")
+    Path("objects/in/plain.txt").write_text("plain")
+    assert mgs("cat", "media:in/2").code == 12
+    looked = mgs("keys", "rotate", "media:", "--identity", "old.key", "--dry-run")
+    assert (looked.code, looked.lines) == (0, ["in/0", "in/1", "in/2"])
+    assert "would rotate 3 objects" in looked.err
+    assert "in/plain.txt: it is not encrypted, and was left as it is" in looked.err
+    done = mgs("keys", "rotate", "media:in", "--identity", "old.key", "-v")
+    assert (done.code, done.out) == (0, "")
+    assert "in/1: rewrapped" in done.err
+    assert "rotated 3 objects" in done.err
+    assert "1 not encrypted" in done.err
+    assert mgs("cat", "media:in/2").out == "xx"
+    assert Path("objects/in/plain.txt").read_text() == "plain"
+    again = mgs("keys", "rotate", "media:in/", "--identity", "old.key", "--afresh", "--json")
+    assert [record["status"] for record in again.records[:-1]] == ["done", "done", "done", "foreign"]
+    summary = again.records[-1]
+    assert (summary["type"], summary["objects"]) == ("summary", 0)
+    assert (summary["done_before"], summary["not_encrypted"], summary["failed"]) == (3, 1, 0)
+
+
+def test_what_cannot_be_rotated_is_named_at_the_end(mgs, media):
+    media("new")
+    mgs("put", "-", "media:in/9", stdin=b"new already")
+    result = mgs("keys", "rotate", "media:")
+    assert (result.code, result.out) == (6, "")
+    assert [number for number in range(3) if f"in/{number}" not in result.err] == []
+    assert "1 done before, 3 failed" in result.err
+    errors = mgs("keys", "rotate", "media:", "--json").errors
+    assert {(each["error"], each["key"], each["code"]) for each in errors} == {
+        ("KeyUnavailableError", f"in/{number}", 12) for number in range(3)
+    }
+
+
+def test_rotating_what_is_not_there_or_not_encrypted(mgs, media):
+    nothing = mgs("keys", "rotate", "media:out/")
+    assert nothing.code == 3
+    plain = mgs("keys", "rotate", "objects")
+    assert plain.code == 2
+    assert "is not encrypted" in plain.err
+
+
+def test_rotating_with_a_protected_old_key(mgs, media, monkeypatch):
+    monkeypatch.setenv("MY_PASSPHRASE", "correct horse")
+    secret = Path("old.key").read_bytes()
+    Path("old.key").write_bytes(encrypt(secret, [PassphraseRecipient(Secret("correct horse"), work=10)]))
+    media("new")
+    arguments = ("keys", "rotate", "media:in/1", "--identity", "old.key", "--passphrase-env", "MY_PASSPHRASE")
+    assert mgs(*arguments).code == 0
+    assert mgs("cat", "media:in/1").out == "x"

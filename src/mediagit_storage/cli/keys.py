@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from mediagit_storage.cli.framework import Group, Run, common, dry_run, pass_run
+from mediagit_storage.cli.framework import Group, Run, common, complete_target, dry_run, pass_run
+from mediagit_storage.cli.many import Failures
 from mediagit_storage.cli.output import Output
+from mediagit_storage.cli.progress_bar import progress_bar
+from mediagit_storage.cli.session import Session, session
 from mediagit_storage.cli.text import plural
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.layers.encrypt.key_writing import add_recipients, identity_text, write_new_file
 from mediagit_storage.layers.encrypt.keyfiles import (
+    FileIdentity,
     FileRecipient,
     is_encrypted,
     open_identity_file,
     parse_any,
+    parse_identities,
     read_key_file,
 )
 from mediagit_storage.layers.encrypt.keys import HybridRecipient, generate_identity, parse_recipient
 from mediagit_storage.layers.encrypt.primitives import require_library
+from mediagit_storage.layers.encrypt.rotating import RotationState
 from mediagit_storage.secrets import Secret, SecretRef, resolve_secret
+from mediagit_storage.tools.rotation import Rotated, RotationRules, rotate_keys
+from mediagit_storage.tools.selecting import nothing_there
 from mediagit_storage.types import JSON
 
 __all__ = ["command"]
@@ -34,7 +44,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @click.group("keys", cls=Group)
 def command() -> None:
-    """Make and show the keys of encrypted storages.
+    """Make, show and rotate the keys of encrypted storages.
 
     An identity is secret and opens objects; its recipient is public, and objects are encrypted for it. Both are in the
     form of age (age-encryption.org), whose tools read these files, and whose files are read here.
@@ -124,6 +134,117 @@ def add_command(run: Run, file: Path, recipients: tuple[str, ...]) -> None:
     known = len(set(wanted)) - len(added)
     already = f"; {plural(known, 'recipient')} stood there already" if known else ""
     out.note(f"{verb} {plural(len(added), 'recipient')} to {file}{already}")
+
+
+@command.command("rotate")
+@click.argument("target", shell_complete=complete_target)
+@click.option(
+    "--identity",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An identity file that opens old objects, beside those of the storage. May be repeated.",
+)
+@_passphrase_env("The environment variable that holds the passphrase of protected files.")
+@click.option("--afresh", is_flag=True, help="Look at every object, also where an interrupted run had come further.")
+@dry_run
+@common
+@pass_run
+def rotate_command(run: Run, target: str, *, files: tuple[Path, ...], variable: str | None, afresh: bool) -> int:
+    """Make old objects readable for the recipients of now, and for nobody else.
+
+    TARGET is an encrypted storage, a folder in it, or the key of an object. Each object gets a new header for the
+    recipients of the storage's profile (where it names none, for all of its identities); its content is not encrypted
+    anew, and on many storages does not travel. An object is done when no identity opens it any more whose recipient is
+    not among them. First change the profile of everybody who writes. Rotating can be interrupted at any time: the same
+    command goes on. Objects that are not encrypted are named and left. Copies, old versions, and what was read before
+    are not made safe by it.
+
+    \b
+    Examples:
+      mgs keys rotate media: --dry-run
+      mgs keys rotate media:projects/ --identity old.key
+    """  # noqa: D301  # \b keeps click from joining the lines
+    require_library()
+    identities = tuple(identity for file in files for identity in _identities(file, variable))
+    rules = RotationRules(identities, run.concurrency, run.dry_run, resume=not afresh)
+    with session(run) as this, progress_bar(this):
+        place = this.place(target)
+        tally = _RotationTally(this)
+        try:
+            for rotated in rotate_keys(place.store, place.key, rules):
+                tally.add(rotated)
+        except BaseException:
+            tally.stopped()
+            raise
+        if not tally.begun and place.key and next(iter(place.store.list(place.key)), None) is None:
+            raise nothing_there(place.store, place.key)
+        return tally.close()
+
+
+class _RotationTally:
+    """Counts what became of objects, and names those that were not done."""
+
+    def __init__(self, this: Session) -> None:
+        self._this = this
+        self._started = time.monotonic()
+        self._failures = Failures()
+        self._counts: Counter[RotationState] = Counter()
+        self._bytes = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was an object."""
+        return bool(self._counts) or self._failures.count > 0
+
+    def add(self, rotated: Rotated) -> None:
+        """One more."""
+        state, run, out = rotated.state, self._this.run, self._this.out
+        if rotated.error is not None:
+            self._failures.add(rotated.error)
+        if state is None:
+            return
+        self._counts[state] += 1
+        if state in {RotationState.REWRAPPED, RotationState.PLANNED}:
+            self._bytes += rotated.size or 0
+        if run.json:
+            out.record("rotate", {"key": rotated.key, "status": state.value})
+        elif state is RotationState.PLANNED:
+            out.line(rotated.key)
+        elif state is RotationState.FOREIGN:
+            out.note(f"{rotated.key}: it is not encrypted, and was left as it is")
+        elif run.verbose:
+            out.note(f"{rotated.key}: {state.value}")
+
+    def stopped(self) -> None:
+        """It ended early: tell what is done already."""
+        if self.begun:
+            self.close()
+
+    def close(self) -> int:
+        """Name what failed, write the closing line, and return the exit code."""
+        code = self._failures.tell(self._this)
+        counts, dry = self._counts, self._this.run.dry_run
+        others = {
+            "done before": counts[RotationState.DONE],
+            "not encrypted": counts[RotationState.FOREIGN],
+            "deleted meanwhile": counts[RotationState.GONE],
+            "failed": self._failures.count,
+        }
+        if self._this.run.json:
+            others = {name.replace(" ", "_"): count for name, count in others.items()}
+        changed = counts[RotationState.PLANNED if dry else RotationState.REWRAPPED]
+        seconds = time.monotonic() - self._started
+        self._this.out.summary("would rotate" if dry else "rotated", changed, self._bytes, seconds, others)
+        return code
+
+
+def _identities(file: Path, variable: str | None) -> list[FileIdentity]:
+    data = read_key_file(file)
+    if is_encrypted(data):
+        data = open_identity_file(file, data, _passphrase(file, variable))
+    return parse_identities(data, str(file))
 
 
 def _show(out: Output, file: Path, recipient: FileRecipient) -> None:

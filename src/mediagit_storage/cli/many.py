@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
 from mediagit_storage.cli.advice import advice_for
 from mediagit_storage.cli.exit_codes import SOME_FAILED
@@ -15,13 +12,9 @@ from mediagit_storage.cli.failure import report_item
 from mediagit_storage.cli.session import Session
 from mediagit_storage.cli.text import human_bytes, plural
 from mediagit_storage.errors import CancelledError, StorageError
-from mediagit_storage.scope import context_inside, inner_scope
 from mediagit_storage.types import JSON
 
-__all__ = ["Failures", "Tally", "each_reported", "in_order", "tallied"]
-
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["Failures", "Tally", "each_reported", "tallied"]
 
 
 class Failures:
@@ -70,27 +63,6 @@ def each_reported(this: Session, items: Sequence[str], action: Callable[[str], N
             report_item(this.out, error)
             code = SOME_FAILED
     return code
-
-
-def in_order(items: Iterable[T], action: Callable[[T], R], concurrency: int) -> Iterator[R]:
-    """What ``action`` makes of each item, in their order, ``concurrency`` at once; pulls few items ahead.
-
-    An exception of an action is raised at its place, and ends all. Closing the iterator cancels what runs.
-    """
-    inside = inner_scope()
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="mgs-many") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(context_inside(inside).run, action, item))
-                if len(waiting) >= 2 * concurrency:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            inside.cancel()
-            for each in waiting:
-                each.cancel()
 
 
 class Tally:

@@ -11,12 +11,13 @@ import click
 
 from mediagit_storage.cli.durations import duration_text, is_older, older_than, utc_now
 from mediagit_storage.cli.framework import Group, Run, common, complete_target, dry_run, pass_run
-from mediagit_storage.cli.many import Tally, each_reported, in_order, tallied
+from mediagit_storage.cli.many import Tally, each_reported, tallied
 from mediagit_storage.cli.output import upload_record
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.cli.text import human_bytes, plural, when
 from mediagit_storage.errors import AccessError, BucketNotFoundError, NotFoundError
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import PendingUpload
 
 __all__ = ["command"]

@@ -82,14 +82,14 @@ def find_object(store: Storage, key: str) -> ObjectInfo | None:
         return None
 
 
-def in_folder(store: Storage, key: str, *, exact: bool = False) -> Iterator[ObjectInfo]:
-    """The object ``key`` and everything in the folder ``key``; everything for an empty key."""
+def in_folder(store: Storage, key: str, *, start_after: str | None = None, exact: bool = False) -> Iterator[ObjectInfo]:
+    """The object ``key`` and everything in the folder ``key``; everything for an empty key. In order, after ``start_after``."""
     if key and not key.endswith("/"):
-        info = find_object(store, key)
+        info = find_object(store, key) if start_after is None else None
         if info is not None:
             yield info
         key = f"{key}/"
-    yield from store.list(key, exact=exact)
+    yield from store.list(key, start_after=start_after, exact=exact)
 
 
 def nothing_there(store: Storage, key: str) -> NothingThereError:

@@ -193,10 +193,13 @@ def parse_layout(ending: BytesLike, stored_size: int, limits: Limits) -> Layout 
     begin = _SKIPPABLE.size + _MARK.size
     if ending[begin : begin + _DIGEST_SIZE] != _digest(ending[END_SIZE:]):
         raise IntegrityError("the table of the compressed object is damaged")
-    table = array("I", bytes(ending[END_SIZE + _SKIPPABLE.size : len(ending) - _FOOTER.size]))
+    table = array("I")
+    with memoryview(ending) as view:
+        table.frombytes(view[END_SIZE + _SKIPPABLE.size : len(view) - _FOOTER.size])
     if sys.byteorder == "big":
         table.byteswap()
     stored, plain, checksums = table[0::3], table[1::3], table[2::3]
+    del table  # as large as the three together
     _check_table(stored, plain, stored_size - len(ending), limits)
     ends = array("Q", accumulate(stored[:-1]))
     return Layout(array("Q", accumulate(plain[1:-1], initial=0)), ends, checksums[1:-1])

@@ -120,7 +120,8 @@ class Reader:
         if ending is not None and ending.size > len(tail):
             start = stored - ending.size
             tail = self._more(key, options, info, Span(start, ending.size))
-        layout = None if ending is None else parse_layout(tail[len(tail) - ending.size :], stored, self._limits)
+        # A view: the table of a hostile object may have 64 MiB, and a copy as many more.
+        layout = None if ending is None else parse_layout(memoryview(tail)[-ending.size :], stored, self._limits)
         if layout is None:
             self._require_foreign(tail if start == 0 else None, key, options, info)
             return _Opened(info, info, None, tail, start)

@@ -34,7 +34,7 @@ from mediagit_storage.layers.base import Layer, closing_with
 from mediagit_storage.layers.encrypt.binding import binding, check_binding
 from mediagit_storage.layers.encrypt.bodies import ContentBody, PartBody, WholeBody
 from mediagit_storage.layers.encrypt.config import EncryptConfig
-from mediagit_storage.layers.encrypt.keyfiles import AskPassphrase, key_path, load_keys, others_may_read
+from mediagit_storage.layers.encrypt.keyfiles import AskPassphrase, Keys, key_path, load_keys, others_may_read
 from mediagit_storage.layers.encrypt.plans import Plan, carry_out, carry_out_batch
 from mediagit_storage.layers.encrypt.primitives import require_library
 from mediagit_storage.layers.encrypt.reading import Reading, with_plain_size
@@ -76,7 +76,8 @@ class EncryptLayer(Layer):
 
     Names, attributes, times and the approximate sizes of objects stay visible to whoever holds the storage. A read
     gives proven bytes or raises `DecryptionError` (`KeyUnavailableError` where no identity is for the object).
-    ``ask`` is called for the passphrase of an identity file where the configuration names none.
+    ``ask`` is called for the passphrase of an identity file where the configuration names none. ``binds_keys`` says what
+    the configuration does.
 
     Requests: one for a whole object. A part, and `stat`, need the header and the last chunk once for each version of an
     object; what is known of some thousand objects is kept.
@@ -87,7 +88,7 @@ class EncryptLayer(Layer):
     def __init__(self, inner: StorageBackend, config: EncryptConfig, ask: AskPassphrase | None = None) -> None:
         super().__init__(inner, config)
         require_library()
-        self._bind = config.bind_keys
+        self.binds_keys = config.bind_keys
         self._keys = load_keys(config, ask)
         self._identity_file = config.identity_file
         self._reading = Reading(self._keys.identities, inner.capabilities, check_binding if config.bind_keys else None)
@@ -106,6 +107,11 @@ class EncryptLayer(Layer):
         object: `Storage` then copies and renames by reading and writing.
         """
         return self._capabilities
+
+    @property
+    def keys(self) -> Keys:
+        """Who objects are encrypted for now, and what opens them."""
+        return self._keys
 
     # ---- writing
 
@@ -216,9 +222,9 @@ class EncryptLayer(Layer):
             presign=inner.presign & {"DELETE"},
             resumable_uploads=False,
             replace_head=False,
-            server_copy=inner.server_copy and not self._bind,
-            copy_if_absent=inner.if_absent if self._bind else inner.copy_if_absent,
-            server_rename=inner.server_rename and not self._bind,
+            server_copy=inner.server_copy and not self.binds_keys,
+            copy_if_absent=inner.if_absent if self.binds_keys else inner.copy_if_absent,
+            server_rename=inner.server_rename and not self.binds_keys,
             max_object_size=None if largest is None else largest_plain(largest, header),
         )
 
@@ -233,7 +239,7 @@ class EncryptLayer(Layer):
             ) from None
 
     def _encrypted(self, key: str, source: Source) -> EncryptedSource:
-        return EncryptedSource(source, self._keys.recipients, (binding(key),) if self._bind else ())
+        return EncryptedSource(source, self._keys.recipients, (binding(key),) if self.binds_keys else ())
 
     def _copied(self, info: ObjectInfo) -> ObjectInfo:
         """What a copy gave, with its plain size; without, where that does not open or was replaced since.
@@ -247,7 +253,7 @@ class EncryptLayer(Layer):
         return with_plain_size(info, found.size if found.etag == info.etag else None)
 
     def _refuse_bound(self) -> None:
-        if self._bind:
+        if self.binds_keys:
             self._refuse("copies and renames of objects that are bound to their keys")
 
     def _plan(self, operation: Operation) -> Plan[Content | ObjectInfo | None]:
