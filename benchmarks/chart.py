@@ -15,7 +15,7 @@ def draw(tables: list[str]) -> str:
     """The drawing of these tables of the README, as text."""
     parts: list[str] = []
     top = 10
-    for title, base, speeds in map(read, tables):
+    for title, base, speeds in map(read, filter(has_speeds, tables)):
         parts.append(text(10, top + 14, f"{title} (speed; {base} = 1)", weight="bold"))
         top += 22
         first = top
@@ -31,6 +31,11 @@ def draw(tables: list[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" font-size="13">'
     )
     return "\n".join([head, f'<rect width="{WIDTH}" height="{top}" fill="white"/>', *parts, "</svg>\n"])
+
+
+def has_speeds(table: str) -> bool:
+    """Whether a table compares speeds of several: others are not drawn."""
+    return "| speed, " in table and table.strip().count("\n| ") > 2
 
 
 def read(table: str) -> tuple[str, str, list[tuple[str, float]]]:

@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; ``--write`` puts them into benchmarks/README.md.
 
-python benchmarks/run.py local|s3|azure|gcs|webdav [--rounds 5] [--only TEXT] [--write]
+python benchmarks/run.py local|s3|azure|gcs|webdav|layers [--rounds 5] [--only TEXT] [--write]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import azure_suite
 import chart
 import gcs_suite
+import layers_suite
 import local_suite
 import mediagit_storage
 import s3_suite
@@ -32,6 +33,7 @@ SUITES = {
     "azure": azure_suite,
     "gcs": gcs_suite,
     "webdav": webdav_suite,
+    "layers": layers_suite,
 }
 
 

@@ -20,7 +20,11 @@ Figures = dict[str, float]
 
 
 class Case(NamedTuple):
-    """One table: what is measured, who takes part, whom the ratios are taken to (the first unless named), how often."""
+    """One table: what is measured, who takes part, whom the ratios are taken to (the first unless named), how often.
+
+    With ``size`` (in bytes) it tells MB/s instead of the time for each object. With ``columns`` it is of those figures only,
+    in microseconds each (and what is more than without, where that is measured as well): many small costs side by side.
+    """
 
     title: str
     task: str
@@ -28,6 +32,8 @@ class Case(NamedTuple):
     contestants: list[str]
     base: str = ""
     most_rounds: int = 1000
+    size: int = 0
+    columns: tuple[str, ...] = ()
 
     @property
     def compared_with(self) -> str:
@@ -94,10 +100,13 @@ def ratio(mine: list[Figures | None], others: list[Figures | None], name: str) -
 
 def table(case: Case, results: Results) -> str:
     """Medians, and how many times faster than the one compared with."""
+    if case.columns:
+        return _side_by_side(case, results)
     base = case.compared_with
+    unit = "MB/s" if case.size else "µs per object"
     lines = [
         f"\n### {case.title}\n",
-        f"| contestant | seconds | µs per object | speed, {base} = 1 | CPU seconds | CPU economy, {base} = 1 | peak memory MiB |",
+        f"| contestant | seconds | {unit} | speed, {base} = 1 | CPU seconds | CPU economy, {base} = 1 | peak memory MiB |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, rounds in results.items():
@@ -107,7 +116,34 @@ def table(case: Case, results: Results) -> str:
             continue
         seconds, cpu = (statistics.median(each[what] for each in runs) for what in ("seconds", "cpu"))
         peak = max(each["peak_mib"] for each in runs)
-        each_us = f"{seconds / case.count * 1e6:.1f}" if case.count > 1 else "-"
+        if case.size:
+            each = f"{case.size / seconds / 1e6:,.0f}"
+        else:
+            each = f"{seconds / case.count * 1e6:.1f}" if case.count > 1 else "-"
         wall_ratio, cpu_ratio = (ratio(rounds, results[base], what) for what in ("seconds", "cpu"))
-        lines.append(f"| {name} | {seconds:.3f} | {each_us} | {wall_ratio} | {cpu:.3f} | {cpu_ratio} | {peak:.0f} |")
+        lines.append(f"| {name} | {seconds:.3f} | {each} | {wall_ratio} | {cpu:.3f} | {cpu_ratio} | {peak:.0f} |")
     return "\n".join(lines)
+
+
+def _side_by_side(case: Case, results: Results) -> str:
+    """Medians of several figures of each contestant, and in brackets those whose names begin with a plus."""
+    lines = [
+        f"\n### {case.title}\n",
+        f"| µs | {' | '.join(case.columns)} |",
+        f"|---|{'---:|' * len(case.columns)}",
+    ]
+    for name, rounds in results.items():
+        cells = [_cell(_median(rounds, column), _median(rounds, f"+{column}")) for column in case.columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _median(rounds: list[Figures | None], name: str) -> float | None:
+    values = [each[name] for each in rounds if each is not None and name in each]
+    return statistics.median(values) if values else None
+
+
+def _cell(value: float | None, more: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if more is None else f"{value:.1f} ({more:+.1f})"

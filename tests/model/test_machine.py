@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
@@ -17,14 +17,13 @@ from mediagit_storage.layers.compress import CompressConfig, CompressLayer
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.dying_os import DyingOS, PowerLoss
+from mediagit_storage.testing.layered_machine import case
 from mediagit_storage.testing.machine import ATTRIBUTES, DATA, KEYS, StorageMachine
 from mediagit_storage.testing.model import Held
 from mediagit_storage.testing.os_faults import Fault, FaultyOS
 from mediagit_storage.testing.wrappers import without_batch
 from mediagit_storage.types import Attributes
 
-#: Without shrinking, which may take minutes: `make test-long` shrinks.
-QUICK = settings(max_examples=12, stateful_step_count=25, phases=(Phase.explicit, Phase.generate))
 LONG = settings(stateful_step_count=60)
 
 
@@ -155,18 +154,12 @@ class CompressedMachine(LocalMachine):
         return CompressLayer(super().opened(**options), CompressConfig(frame_size=4096, threads=2))
 
 
-def pytest_case(machine, options):
-    case = machine.TestCase
-    case.settings = options
-    return case
-
-
-TestMemory = pytest_case(MemoryMachine, QUICK)
-TestVersioned = pytest_case(VersionedMachine, QUICK)
-TestThreadedPrefix = pytest_case(ThreadedPrefixMachine, QUICK)
-TestLocalPlain = pytest_case(LocalMachine, QUICK)
-TestLocalSharded = pytest_case(ShardedMachine, QUICK)
-TestCompressed = pytest_case(CompressedMachine, QUICK)
+TestMemory = case(MemoryMachine)
+TestVersioned = case(VersionedMachine)
+TestThreadedPrefix = case(ThreadedPrefixMachine)
+TestLocalPlain = case(LocalMachine)
+TestLocalSharded = case(ShardedMachine)
+TestCompressed = case(CompressedMachine)
 
 
 @pytest.mark.long
