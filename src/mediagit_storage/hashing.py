@@ -129,9 +129,10 @@ def quick_crc32c() -> Callable[[int, bytes], int] | None:
 
 def crc64_at_hand() -> bool:
     """Whether the library that computes CRC-64/NVME is installed, and new enough. It is loaded for that."""
-    if importlib.util.find_spec("awscrt") is None:
+    try:
+        return hasattr(importlib.import_module("awscrt.checksums"), "crc64nvme")
+    except (ImportError, OSError):  # an old one has no such module, and one for another system does not load
         return False
-    return hasattr(importlib.import_module("awscrt.checksums"), "crc64nvme")
 
 
 def hash_region(region: FileRegion, offset: int, length: int, algorithm: str) -> Hasher:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
+import sys
 
 import pytest
 from awscrt.checksums import crc64nvme
 
+from mediagit_storage.backends.azure.services import address_of
 from mediagit_storage.backends.azure.shapes import checksum_field
 from mediagit_storage.errors import ChecksumError, ConfigError
 from mediagit_storage.hashing import new_hasher
@@ -63,12 +64,30 @@ def test_where_nobody_compares_it_an_md5(routed, options):
     assert sent(server) == expected()
 
 
-def test_without_the_library_an_md5(routed, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "awscrt" else found(name))
+@pytest.mark.parametrize("missing", ["awscrt", "awscrt.checksums"])
+def test_without_the_library_or_with_a_broken_one_an_md5(routed, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "awscrt":
+        monkeypatch.delitem(sys.modules, "awscrt.checksums")
     store, server = routed(*ROUTES, **BLOCKS)
     store.put("k", DATA)
     assert sent(server) == expected()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "service", "crc"),
+    [
+        (None, None, True),
+        ("https://a.blob.core.windows.net", None, True),
+        ("https://a.blob.core.chinacloudapi.cn", None, True),
+        ("https://a.blob.example.org", None, False),
+        ("https://a.blob.example.org", "azure", True),
+        ("http://127.0.0.1:10000/a", None, False),
+    ],
+)
+def test_who_is_known_to_compare_a_crc64(endpoint, service, crc):
+    address = address_of("container", "a", endpoint=endpoint, allow_http=True, service=service)
+    assert address.service.crc64 is crc
 
 
 def test_a_library_that_is_too_old(routed, monkeypatch):

@@ -187,6 +187,15 @@ def test_a_server_that_holds_more_than_was_sent(play):
         store.put("k", DATA)
 
 
+def test_a_session_that_claims_more_than_there_is_is_begun_anew(play):
+    store, server = play(
+        begun("U1"), held(ONE), (Receive(), Reset()), held(REST + 1), CANCELLED,
+        begun("U2"), held(ONE), held(TWO), stored(DATA), **SIZES,
+    )  # fmt: skip
+    assert store.put("k", DATA).size == REST
+    assert [line.split()[0] for line in lines(server)].count("DELETE") == 1
+
+
 # ---- sessions that are gone
 
 

@@ -172,6 +172,8 @@ class _Run:
         self._session = session
         #: Whether a chunk was sent whose answer never came.
         self._doubtful = False
+        #: Whether the file was asked, before the last bytes went, if it had changed.
+        self._proven = False
         #: How many answers in a row have taken nothing.
         self._stalls = 0
 
@@ -266,6 +268,7 @@ class _Run:
         if chunk.last:
             text = feed.digest_to(chunk.end)
             feed.confirm()
+            self._proven = True
             fields.append((HASH_FIELD, hash_value(self._algorithm, text)))
         # Finishing takes a while, and so may what comes in order.
         patience = _PATIENT if chunk.last or feed.in_order else None
@@ -319,7 +322,9 @@ class _Run:
         if feed.total is None:
             raise IntegrityError("the server ended the upload before everything was sent")
         text = feed.digest_to(feed.total)
-        feed.confirm()
+        # One that proved to be the same before the end was sent is stored: what happens to it now is of no concern.
+        if not self._proven:
+            feed.confirm()
         return self._owner.accept(self._key, resource, text, feed.total)
 
     def _gone(self) -> ObjectInfo:
@@ -333,6 +338,10 @@ class _Run:
         response = self._owner.ask(self._session, self._feed.total)
         stage = stage_of(response.status, response.headers)
         if isinstance(stage, Held):
+            if self._feed.total is not None and stage.size > self._feed.total:
+                # It holds something else, or does not know what it says: begun anew.
+                self._owner.cancel(self._session.path, self._session.query)
+                raise _GoneError
             return stage.size
         if stage is Stage.COMPLETE:
             return self._completed(decode_object(response.body))
