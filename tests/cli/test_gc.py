@@ -52,7 +52,9 @@ def test_marks_first_then_tells_then_deletes(mgs, folder):
 def test_the_trash_keeps_what_is_deleted(mgs, folder):
     result = run_twice(mgs, "--delete", "--max-delete", "9", "--trash", ".trash/", "--report", "report.jsonl")
     assert "moved to the trash 2 objects" in result.err
-    assert names(folder) == [".trash/b/c", ".trash/d", "a"]
+    kept = names(folder)
+    assert [path.split("/", 2)[2] for path in kept[:2]] == ["b/c", "d"]
+    assert ([path[:7] for path in kept[:2]], kept[2:]) == ([".trash/"] * 2, ["a"])
 
 
 def test_a_command_tells_what_is_needed(mgs, folder):
@@ -71,9 +73,14 @@ def test_a_command_tells_what_is_needed(mgs, folder):
         (("--references-from", "true"), 2, "nothing at all"),
         (("--references", "needed", "--max-delete", "3"), 2, "--delete"),
         (("--references", "needed", "--trash", ""), 2, "trash"),
+        (("--references", "needed", "--trash", "trash"), 2, "ends with /"),
+        (("--references", "needed", "--report", "./needed"), 2, "named twice"),
+        (("--references", "absent", "--report", "absent"), 2, "named twice"),
+        (("--references", "needed", "--report", "report", "--marks", "report"), 2, "named twice"),
     ],
 )
 def test_mistakes_are_named_and_nothing_goes(mgs, folder, arguments, code, said):
     result = mgs("gc", "objects", *arguments, "--delete" if "--max-delete" not in arguments else "-q")
     assert (result.code, names(folder)) == (code, ["a", "b/c", "d"])
     assert said in result.err
+    assert (folder.parent / "needed").read_text() == "a\n"

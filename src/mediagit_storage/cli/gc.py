@@ -47,12 +47,22 @@ _FREED: Final = (State.DELETED, State.TRASHED)
     metavar="FILE",
     help="Names that are needed: a line each, or a manifest. May be repeated.",
 )
-@click.option("--references-from", "commands", multiple=True, metavar="COMMAND", help="The same, printed by a command.")
+@click.option(
+    "--references-from",
+    "commands",
+    multiple=True,
+    metavar="COMMAND",
+    help="The same, printed by a command: run by bash with pipefail, or by sh where there is no bash.",
+)
 @click.option(
     "--grace", type=Duration(), metavar="TIME", help="How long an object stays once it is marked.  [default: 14d]"
 )
-@click.option("--delete", is_flag=True, help="Delete what is due; without it nothing but the marks is written.")
-@click.option("--trash", metavar="PREFIX", help="Keep what is deleted under keys that begin so, in the same storage.")
+@click.option("--delete", is_flag=True, help="Delete what is due; without it objects are only marked.")
+@click.option(
+    "--trash",
+    metavar="FOLDER/",
+    help="Keep what is deleted in this folder of the same storage, in one for each run. It is not collected.",
+)
 @click.option(
     "--max-delete",
     metavar="N",
@@ -60,7 +70,7 @@ _FREED: Final = (State.DELETED, State.TRASHED)
     help="Delete at most N objects, or none at all; without it at most half of them.",
 )
 @click.option("--marks", type=click.Path(path_type=Path), metavar="FILE", help="Where the marks are kept between runs.")
-@click.option("--allow-empty", is_flag=True, help="Go on although nothing at all is referenced.")
+@click.option("--allow-empty", is_flag=True, help="Go on although no object at all is referenced.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
 @filter_options
 @common
@@ -86,14 +96,16 @@ def command(
     still marked, still not needed and unchanged, and without it tells what is due.
 
     References are read again before the first deletion and after the last one; what came to be needed in between is
-    brought back from the --trash. If any of them, or a listing, cannot be read, nothing is deleted. Uploads that nobody
-    ended are another matter: `mgs uploads abort`.
+    brought back from the --trash, by the next run if this one is killed. If any of them, or a listing, cannot be read, or
+    if they became less than half, nothing more is deleted. Uploads that nobody ended are another matter: `mgs uploads
+    abort`.
     """
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete needs --delete")
     sources: list[References] = [*map(FileReferences, files), *map(CommandReferences, commands)]
     if not sources:
         raise click.UsageError("say what is needed, with --references FILE or --references-from COMMAND")
+    _refuse_written_twice([report, marks], files)
     run = ctx.ensure_object(Run)
     rules = CollectionRules(
         _GRACE if grace is None else grace,
@@ -107,6 +119,24 @@ def command(
     with session(run) as this, report_file(report) as written:
         side = chosen_side(this.place(store))
         return _collect(this, side, sources, _marks_file(side, marks), rules, written)
+
+
+def _refuse_written_twice(written: Sequence[Path | None], files: Sequence[Path]) -> None:
+    """A `UsageError` where a file that this command writes is one that it reads, or writes for another purpose."""
+    seen = [*files]
+    for path in written:
+        if path is not None:
+            if any(_is_one_file(path, each) for each in seen):
+                raise click.UsageError(
+                    f"{path} is named twice: --references, --marks and --report are files of their own"
+                )
+            seen.append(path)
+
+
+def _is_one_file(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
 
 
 def _marks_file(side: Side, given: Path | None) -> Path:
@@ -173,7 +203,7 @@ class _Tally:
         self._summary(counts)
         if counts.missing:
             self._this.out.note(f"{counts.missing:,} references lead to no object here")
-        if self._found[State.DUE]:
+        if self._found[State.DUE] and not rules.delete:
             self._this.out.note("nothing was deleted: add --delete to delete what is due")
         if self._found[State.MARKED]:
             self._this.out.note(

@@ -2,23 +2,23 @@
 
 Two runs at least lie between an object and its end: one that marks it, and one after the grace that finds it still marked,
 unreferenced and unchanged. The references are read again right before the first deletion, and once more after the last: what
-was referenced in between is brought back from the trash. Whatever cannot be read ends the run before anything is deleted.
+was referenced in between is brought back from the trash. What is deleted is recorded on disk before it goes, so that a run
+that was killed is made good by the next. Whatever cannot be read ends the run before anything is deleted.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import partial
-from itertools import chain
-from typing import IO, Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
 
 from mediagit_storage.errors import (
+    AlreadyExistsError,
+    BucketNotFoundError,
     CancelledError,
     ConfigError,
     LimitExceededError,
@@ -28,26 +28,31 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.filters import Filters
-from mediagit_storage.tools.marks import Mark, Marks
+from mediagit_storage.tools.marks import Deletion, Mark, Marks
 from mediagit_storage.tools.outcomes import explained
-from mediagit_storage.tools.plan import DeletionLimit, Found, Pair, merge
-from mediagit_storage.tools.references import References, sorted_names
+from mediagit_storage.tools.plan import DeletionLimit, Found, Pair, merge, sort_key
+from mediagit_storage.tools.references import References, SortedNames, sorted_names
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import ObjectInfo
 
 __all__ = ["Collected", "CollectionCounts", "CollectionRules", "State", "collect", "mark_of"]
 
+N = TypeVar("N", Mark, Deletion)
+
 #: How far the clocks of this machine and the storage may be apart.
 SKEW: Final = timedelta(hours=1)
+#: How many deletions are recorded at once, each time with a wait for the disk.
+_GROUP: Final = 256
 
 
 class State(StrEnum):
     """What became of an object that nothing references.
 
     ``MARKED``: seen for the first time, or written since. ``WAITING``: marked, and its grace is not over. ``DUE``: it may
-    go, and deleting was not asked for. ``DELETED``, ``TRASHED``: gone, or in the trash. ``KEPT``: referenced or written
-    while this run was going on. ``RESTORED``: referenced while it was deleted, and brought back.
+    go, and deleting was not asked for. ``DELETED``, ``TRASHED``: gone, or in the trash. ``GONE``: somebody else deleted it.
+    ``KEPT``: referenced or written while this run was going on. ``RESTORED``: referenced while it was deleted, by this run
+    or by one before that did not come to its end, and brought back.
     """
 
     MARKED = "marked"
@@ -55,6 +60,7 @@ class State(StrEnum):
     DUE = "due"
     DELETED = "deleted"
     TRASHED = "trashed"
+    GONE = "gone"
     KEPT = "kept"
     RESTORED = "restored"
 
@@ -72,8 +78,9 @@ class Collected(NamedTuple):
 class CollectionRules:
     """``grace``: how long an object stays after it was marked. ``delete``: do it, else only mark and tell what is due.
 
-    ``trash``: the beginning of the keys under which deleted objects are kept, in the same storage. ``allow_empty``: go on
-    although nothing at all is referenced.
+    ``trash``: the folder (with ``/`` at its end) of the same storage in which deleted objects are kept, each run's in a
+    folder of its own named by its time; nothing in it is collected, also by later runs with these marks. ``allow_empty``: go
+    on although no object at all is referenced.
     """
 
     grace: timedelta = timedelta(days=14)
@@ -118,15 +125,19 @@ def collect(
 ) -> Generator[Collected, None, None]:
     """Mark what nothing references, and delete what was marked longer than the grace ago; yields what became of each.
 
-    References are names below ``side``; every source is read up to three times. The new marks are written once the whole
-    listing was compared, and nothing is deleted before. Deletions are conditional where the storage can do that, and after a
-    second look at the object. Raises what a source or listing raises, with the old marks and all objects in place;
-    `ConfigError` where nothing is referenced at all, `LimitExceededError` where more would go than may.
+    References are names below ``side``; every source is read up to three times. What an earlier run deleted before it was
+    killed, and is referenced, is brought back first; where that fails, nothing is deleted. The new marks are written once the
+    whole listing was compared, and nothing is deleted before. Deletions are conditional where the storage can do that, and
+    after a second look at the object. Raises what a source or listing raises, with the old marks and all objects in place;
+    `ConfigError` where no object at all is referenced, `StorageError` where a later look finds less than half of the names of
+    the first, `LimitExceededError` where more would go than may.
     """
     if not sources:
         raise ConfigError("say what references the objects: without that all of them look unneeded")
-    if rules.trash is not None and rules.trash == side.prefix:
-        raise ConfigError("the trash cannot be the folder that is collected")
+    if rules.trash is not None and not rules.trash.endswith("/"):
+        raise ConfigError(f"the trash is a folder: its name ends with /, and {rules.trash!r} does not")
+    if rules.trash is not None and side.prefix.startswith(rules.trash):
+        raise ConfigError("the trash cannot be the folder that is collected, or one that it lies in")
     return _Collection(side, sources, marks, rules, now, counts or CollectionCounts()).run()
 
 
@@ -140,50 +151,48 @@ class _Collection:
     counts: CollectionCounts
 
     def run(self) -> Generator[Collected, None, None]:
+        trashes = tuple(sorted({*self.marks.trashes(), *([self.rules.trash] if self.rules.trash is not None else [])}))
         with sorted_names(self.sources) as names:
-            self.marks.replace(self._marked(names))
+            seen = names.count
+            self._check_any(seen, "nothing at all is referenced")
+            whole = yield from self._brought_back(names)
+            self.marks.replace(self._marked(iter(names), trashes), trashes)
+        deleting = self.rules.delete and whole
         due = 0
         for mark in self.marks.read():
             state = self._state(mark)
             due += state is State.DUE
-            if state is not State.DUE or not self.rules.delete:
+            if state is not State.DUE or not deleting:
                 yield Collected(state, mark.name, mark.size)
-        if due and self.rules.delete:
+        if due and deleting:
             self._check_limit(due)
-            yield from self._purged()
+            yield from self._purged(seen)
 
     # ---- marking
 
-    def _marked(self, names: Iterator[str]) -> Iterator[Mark]:
+    def _marked(self, names: Iterator[str], trashes: tuple[str, ...]) -> Iterator[Mark]:
         """The marks of all that is unreferenced, in order; old marks of anything else are forgotten."""
-        needed = (Found(name, ObjectInfo(name)) for name in self._required(names))
-        orphans = (pair for pair in merge(needed, self._objects()) if self._is_orphan(pair))
+        needed = (Found(name, ObjectInfo(name)) for name in names)
+        orphans = (pair for pair in merge(needed, self._objects(trashes)) if self._is_orphan(pair))
         old = self.marks.read()
         mark = next(old, None)
         for pair in orphans:
-            while mark is not None and mark.name < pair.name:
+            while mark is not None and sort_key(mark.name) < sort_key(pair.name):
                 mark = next(old, None)
             if pair.target is not None:
                 known = mark if mark is not None and mark.name == pair.name else None
                 yield mark_of(pair.name, pair.target, known, self.now, self.rules.skew)
         for _ in old:
             pass  # to its end, where a file shows that it is whole
+        if self.counts.objects:
+            self._check_any(self.counts.referenced, "none of the references leads to an object here")
 
-    def _required(self, names: Iterator[str]) -> Iterator[str]:
-        first = next(names, None)
-        if first is None:
-            if not self.rules.allow_empty:
-                raise ConfigError(
-                    "nothing at all is referenced, which would make everything garbage: check the references"
-                )
-            return iter(())
-        return chain([first], names)
+    def _check_any(self, referenced: int, finding: str) -> None:
+        if not referenced and not self.rules.allow_empty:
+            raise ConfigError(f"{finding}, which would make everything garbage: check the references")
 
-    def _objects(self) -> Iterator[Found]:
-        trash = self.rules.trash
-        for found in self.side.listed():
-            if trash is None or not found.info.key.startswith(trash):
-                yield found
+    def _objects(self, trashes: tuple[str, ...]) -> Iterator[Found]:
+        return (found for found in self.side.listed() if not found.info.key.startswith(trashes))
 
     def _is_orphan(self, pair: Pair) -> bool:
         if pair.target is None:
@@ -209,72 +218,119 @@ class _Collection:
                 " where a limit says so (--max-delete)"
             )
 
-    def _purged(self) -> Iterator[Collected]:
-        with ExitStack() as stack:
-            gone = stack.enter_context(tempfile.TemporaryFile("w+", encoding="ascii"))
-            due = (mark for mark in self.marks.read() if self._state(mark) is State.DUE)
-            with sorted_names(self.sources) as names:
-                yield from self._deleted(_split(due, names), gone)
-            yield from self._brought_back(gone)
+    @contextmanager
+    def _looked_again(self, seen: int) -> Iterator[SortedNames]:
+        """The references as they are now. Much fewer than at the first look are a list that is being written right now."""
+        with sorted_names(self.sources) as names:
+            if names.count * 2 < seen:
+                raise StorageError(
+                    f"there were {seen:,} references at first, and {names.count:,} now: they are being changed. Nothing more"
+                    " was deleted, and a later run brings back what is needed"
+                )
+            yield names
 
-    def _deleted(self, due: Iterator[tuple[Mark, bool]], gone: IO[str]) -> Iterator[Collected]:
-        for done in in_order(due, self._delete, self.rules.concurrency):
-            if done.state in {State.DELETED, State.TRASHED} and done.error is None:
-                gone.write(json.dumps([done.name, done.size]) + "\n")
-            yield done
+    def _purged(self, seen: int) -> Iterator[Collected]:
+        trash = None if self.rules.trash is None else f"{self.rules.trash}{_folder_name(self.now)}/"
+        due = (mark for mark in self.marks.read() if self._state(mark) is State.DUE)
+        with self._looked_again(seen) as names, self.marks.deletions.begun(trash) as record:
+            deletion = _Deleting(self.side, trash, self.rules.skew, self.now)
+            yield from in_order(_recorded(_split(due, names), record), deletion, self.rules.concurrency)
+        with self._looked_again(seen) as names:
+            yield from self._brought_back(names)
 
-    def _delete(self, due: tuple[Mark, bool]) -> Collected:
+    def _brought_back(self, names: SortedNames) -> Generator[Collected, None, bool]:
+        """Bring back recorded deletions that are referenced; whether all are back that can be. Then the record goes."""
+        deletions = self.marks.deletions
+        needed = [deletion for deletion, needed in _split(deletions.read(), names) if needed]
+        whole = True
+        for each in in_order(needed, self._restored, self.rules.concurrency):
+            if each is not None:
+                whole = whole and (each.error is None or isinstance(each.error, NotFoundError))
+                yield each
+        if whole:
+            deletions.drop()
+        return whole
+
+    def _restored(self, deletion: Deletion) -> Collected | None:
+        """What became of it; None where it is there: it was not deleted in the end, or was put again."""
+        key, store = self.side.prefix + deletion.name, self.side.store
+        try:
+            if store.exists(key):
+                return None
+            if deletion.kept is None:
+                raise NotFoundError(
+                    "it was referenced while it was deleted, and no trash was kept: restore it from a copy"
+                )
+            _copy_new(store, deletion.kept, key)
+        except AlreadyExistsError:
+            return None
+        except (BucketNotFoundError, CancelledError):
+            raise
+        except StorageError as error:
+            return Collected(State.RESTORED, deletion.name, deletion.size, explained(error, "restore", key, store))
+        return Collected(State.RESTORED, deletion.name, deletion.size)
+
+
+@dataclass(frozen=True)
+class _Deleting:
+    """Deletes one object after another look at it, to ``trash``, the folder of this run, if there is one."""
+
+    side: Side
+    trash: str | None
+    skew: timedelta
+    now: datetime
+
+    def __call__(self, due: tuple[Mark, bool]) -> Collected:
         mark, needed = due
-        state = State.DELETED if self.rules.trash is None else State.TRASHED
         if needed:
             return Collected(State.KEPT, mark.name, mark.size)
-        key = self.side.prefix + mark.name
-        store = self.side.store
+        key, store = self.side.prefix + mark.name, self.side.store
+        state = State.DELETED if self.trash is None else State.TRASHED
         try:
             info = store.stat(key)
-            if mark_of(mark.name, info, mark, self.now, self.rules.skew) is not mark:
+            if mark_of(mark.name, info, mark, self.now, self.skew) is not mark:
                 return Collected(State.KEPT, mark.name, mark.size)
-            if self.rules.trash is not None:
-                store.copy(key, self.rules.trash + mark.name)
+            if self.trash is not None:
+                _copy_new(store, key, self.trash + mark.name)
             store.delete(key, if_match=info.etag if store.capabilities.delete_if_match else None)
+        except (BucketNotFoundError, CancelledError):
+            raise
         except NotFoundError:
-            pass  # another collector was here
+            return Collected(State.GONE, mark.name, mark.size)
         except PreconditionError:
             return Collected(State.KEPT, mark.name, mark.size)
-        except CancelledError:
-            raise
         except StorageError as error:
             return Collected(state, mark.name, mark.size, explained(error, "delete", key, store))
         return Collected(state, mark.name, mark.size)
 
-    def _brought_back(self, gone: IO[str]) -> Iterator[Collected]:
-        """Those of the deleted objects that are referenced now: a reference was added while they were deleted."""
-        gone.seek(0)
-        deleted = (Mark(name, size, None, self.now) for name, size in map(json.loads, gone))
-        with sorted_names(self.sources) as names:
-            needed = [mark for mark, needed in _split(deleted, names) if needed]
-        yield from in_order(needed, partial(_restored, self.side, self.rules.trash), self.rules.concurrency)
+
+def _copy_new(store: Storage, source: str, target: str) -> None:
+    """Copy to where nothing is: `AlreadyExistsError`. Atomic where the storage can do that, else after a look."""
+    can = store.capabilities
+    create_only = can.copy_if_absent if can.server_copy else can.if_absent
+    if not create_only and store.exists(target):
+        raise AlreadyExistsError("there is an object already, which is not written over")
+    store.copy(source, target, if_absent=create_only)
 
 
-def _restored(side: Side, trash: str | None, mark: Mark) -> Collected:
-    key = side.prefix + mark.name
-    store: Storage = side.store
-    try:
-        if trash is None:
-            raise NotFoundError("it was referenced while it was deleted, and no trash was kept: restore it from a copy")
-        if not store.exists(key):
-            store.copy(trash + mark.name, key)
-    except CancelledError:
-        raise
-    except StorageError as error:
-        return Collected(State.RESTORED, mark.name, mark.size, explained(error, "restore", key, store))
-    return Collected(State.RESTORED, mark.name, mark.size)
+def _folder_name(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H%M%S.%fZ")
 
 
-def _split(marks: Iterable[Mark], names: Iterator[str]) -> Iterator[tuple[Mark, bool]]:
-    """Each mark, and whether its name is among the sorted ``names``. Nothing is told before the names were all read."""
-    name = next(names, None)
+def _recorded(
+    due: Iterator[tuple[Mark, bool]], record: Callable[[Sequence[Mark]], None]
+) -> Iterator[tuple[Mark, bool]]:
+    """The same, each once it is on disk that it is about to be deleted."""
+    while group := [*islice(due, _GROUP)]:
+        record([mark for mark, needed in group if not needed])
+        yield from group
+
+
+def _split(marks: Iterable[N], names: Iterable[str]) -> Iterator[tuple[N, bool]]:
+    """Each mark, and whether its name is among the sorted ``names``."""
+    left = iter(names)
+    name = next(left, None)
     for mark in marks:
-        while name is not None and name < mark.name:
-            name = next(names, None)
+        while name is not None and sort_key(name) < sort_key(mark.name):
+            name = next(left, None)
         yield mark, name == mark.name
