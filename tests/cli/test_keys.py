@@ -190,6 +190,8 @@ def test_what_cannot_be_rotated_is_named_at_the_end(mgs, media):
     assert (result.code, result.out) == (6, "")
     assert [number for number in range(3) if f"in/{number}" not in result.err] == []
     assert "1 done before, 3 failed" in result.err
+    assert "by --identity" in result.err
+    assert "in the profile" not in result.err
     errors = mgs("keys", "rotate", "media:", "--json").errors
     assert {(each["error"], each["key"], each["code"]) for each in errors} == {
         ("KeyUnavailableError", f"in/{number}", 12) for number in range(3)

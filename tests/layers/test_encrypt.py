@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import pickle
@@ -30,11 +31,11 @@ from mediagit_storage.errors import (
     UnsupportedError,
 )
 from mediagit_storage.layers.base import Layer
-from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer, bech32
+from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer, bech32, primitives
 from mediagit_storage.layers.encrypt.header import parse_header
 from mediagit_storage.layers.encrypt.key_writing import identity_text, write_new_file
 from mediagit_storage.layers.encrypt.keyfiles import recipients_in
-from mediagit_storage.layers.encrypt.keys import PassphraseRecipient, generate_identity
+from mediagit_storage.layers.encrypt.keys import FILE_KEY, PassphraseRecipient, X25519Identity, generate_identity
 from mediagit_storage.layers.encrypt.primitives import has_hybrid
 from mediagit_storage.layers.encrypt.sizes import CHUNK, NONCE, SEALED
 from mediagit_storage.layers.encrypt.writing import EncryptedSource
@@ -913,6 +914,27 @@ def test_no_secret_leaves(monkeypatch, tmp_path):
     assert secret not in repr(literal.connection_info())
     with pytest.raises(TypeError, match="refuses to be pickled"):
         pickle.dumps(EncryptConfig(identity=IDENTITY.secret))
+
+
+def test_an_identity_is_copied_and_pickled_by_its_text():
+    identity = generate_identity()
+    assert copy.deepcopy(identity) == identity
+    with pytest.raises(TypeError, match="refuses to be pickled"):
+        pickle.dumps(identity)
+    free = X25519Identity(Secret(identity.secret.reveal(), picklable=True))
+    again = pickle.loads(pickle.dumps(free))
+    stanza = identity.recipient().wrap(b"k" * FILE_KEY)
+    assert again.unwrap([stanza]) == b"k" * FILE_KEY
+    assert identity.secret.reveal() not in repr(again)
+
+
+def test_a_secret_key_is_made_once(monkeypatch):
+    identity, made = generate_identity(), []
+    make = primitives.x25519_key
+    monkeypatch.setattr(primitives, "x25519_key", lambda secret: made.append(secret) or make(secret))
+    stanzas = [identity.recipient().wrap(b"k" * FILE_KEY)]
+    assert identity.unwrap(stanzas) == identity.unwrap(stanzas) == b"k" * FILE_KEY
+    assert len(made) == 1, "the ephemeral one of the recipient, whose share and secret come from one key"
 
 
 # ---- where ETags repeat, and what comes after what is done

@@ -33,6 +33,7 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.events import on_event
 from mediagit_storage.layers.base import Layer
+from mediagit_storage.layers.cache import CacheConfig, CacheLayer
 from mediagit_storage.layers.checksum import ChecksumConfig, ChecksumLayer
 from mediagit_storage.layers.compress import CompressConfig, CompressLayer
 from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer
@@ -42,7 +43,8 @@ from mediagit_storage.layers.encrypt.primitives import has_hybrid
 from mediagit_storage.layers.encrypt.rewrapping import recipients_proof
 from mediagit_storage.layers.encrypt.rotating import RotationState
 from mediagit_storage.layers.encrypt.whole import encrypt
-from mediagit_storage.layers.mirror import MirrorLayer
+from mediagit_storage.layers.migrating import MigratingLayer
+from mediagit_storage.layers.mirror import MirrorConfig, MirrorLayer
 from mediagit_storage.layers.prefix import PrefixConfig
 from mediagit_storage.layers.readonly import ReadOnlyLayer
 from mediagit_storage.progress import Progress, on_progress
@@ -393,12 +395,106 @@ def test_what_cannot_be_rotated_is_refused_before_anything_is_done(few):
             "open them by themselves",
         ),
         (sealed(Between(memory, if_match=False), [NEW], [OLD, NEW]), UnsupportedError, "cannot write on condition"),
+        (
+            sealed(MigratingLayer(MemoryBackend("new"), memory), [NEW], [OLD, NEW]),
+            ConfigError,
+            "'migrating' lies inside of 'encrypt'.* open each of them by itself",
+        ),
+        (
+            sealed(
+                MirrorLayer(memory, [MigratingLayer(MemoryBackend("new"), MemoryBackend("old"))]), [NEW], [OLD, NEW]
+            ),
+            ConfigError,
+            "'migrating' lies inside of 'encrypt'",
+        ),
     ):
         with pytest.raises(error, match=message):
             rotate_keys(store)
     below = sealed(ReadOnlyLayer(memory), [NEW], [OLD, NEW])
     assert set(rotate(below).values()) == {PermissionDeniedError}
     assert sealed(memory, [OLD], [OLD]).get("k1") == content(51)
+
+
+@pytest.mark.parametrize("options", [{"validate": "ttl", "ttl": 300.0}, {"validate": "immutable"}])
+def test_what_a_cache_below_has_kept_is_not_believed(few, options):
+    """Others write for the old key, past the cache: what it kept of the rotated object, or of theirs, is no proof."""
+    late, cache = sealed(few, [OLD], [OLD]), CacheLayer(few, CacheConfig(**options))
+    new = sealed(cache, [NEW], [OLD, NEW])
+    for size in (60, 70_000, 1_100_000):
+        assert set(rotate(new).values()) == ({REWRAPPED} if size == 60 else {DONE})
+        assert new.get("k1") is not None
+        late.put("k1", content(size))
+        assert rotate(new, dry_run=True)["k1"] is PLANNED
+        assert rotate(new)["k1"] is REWRAPPED
+        assert sealed(few, [NEW], [NEW]).get("k1") == new.get("k1") == content(size)
+
+
+def test_a_journal_is_not_believed_because_of_a_cache(folder, state):
+    """Whether the last object is done still is asked of the storage."""
+    late = sealed(folder, [OLD], [OLD])
+    fill(late, {f"k{number}": 50 for number in range(4)})
+    new = sealed(CacheLayer(folder, CacheConfig(validate="immutable")), [NEW], [OLD, NEW])
+    begun(new, 2)
+    assert new.get("k1") == content(50)
+    late.put("k1", b"late")
+    again = rotate(new)
+    assert [*again] == ["k0", "k1", "k2", "k3"]
+    assert (again["k0"], again["k1"]) == (DONE, REWRAPPED)
+
+
+class Dropping(MemoryBackend):
+    """Cannot be reached while ``down``."""
+
+    down = False
+
+    def put(self, key, source, options):
+        if self.down:
+            raise UnavailableError("it is down")
+        return super().put(key, source, options)
+
+    def read(self, key, options):
+        if self.down:
+            raise UnavailableError("it is down")
+        return super().read(key, options)
+
+
+def test_with_a_replica_behind_a_rotation_is_not_done(state):
+    """The replica has what the old key opens. That is told at the end of each run until the mirror is repaired."""
+    replica = Dropping("replica")
+    mirror = MirrorLayer(MemoryBackend("x"), [replica], MirrorConfig(require=0, pause=0))
+    sealed(mirror, [OLD], [OLD]).put("k", b"data")
+    new = sealed(mirror, [NEW], [OLD, NEW])
+    replica.down = True
+    for state_then, rules in ((PLANNED, {"dry_run": True}), (REWRAPPED, {}), (DONE, {}), (DONE, {"dry_run": True})):
+        found = [*rotate_keys(new, "k", RotationRules(**rules))]
+        assert found[0].state is state_then
+        if state_then is PLANNED:
+            assert len(found) == 1
+        else:
+            [_, (key, state_at_end, _, error)] = found
+            assert (key, state_at_end) == ("k", None)
+            assert type(error) is StorageError
+            assert "replica 1 (memory://replica) missed changes" in error.message
+            assert "run `mgs mirror repair`, then rotate again" in error.message
+    replica.down = False
+    assert sealed(replica, [OLD], [OLD]).get("k") == b"data"
+    assert [each.repaired for each in mirror.repair()] == [True]
+    assert [each.state for each in rotate_keys(new)] == [DONE]
+    assert sealed(replica, [NEW], [NEW]).get("k") == b"data"
+
+
+def test_what_a_replica_says_in_place_of_the_primary_is_no_proof(state):
+    primary = Dropping("x")
+    mirror = MirrorLayer(primary, [MemoryBackend("replica")], MirrorConfig(failover=True, pause=0))
+    new = sealed(mirror, [NEW], [OLD, NEW])
+    new.put("k", b"data")
+    sealed(primary, [OLD], [OLD]).put("k", b"past the mirror")
+    primary.down = True
+    looked = [*rotate_keys(new, rules=RotationRules(dry_run=True))]
+    assert [(each.key, each.state) for each in looked] == [("k", DONE), ("", None)]
+    assert "a replica was read in place of the primary" in str(looked[1].error)
+    primary.down = False
+    assert rotate(new) == {"k": REWRAPPED}
 
 
 # ---- what fails

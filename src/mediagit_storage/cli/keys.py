@@ -161,6 +161,10 @@ def rotate_command(run: Run, target: str, *, files: tuple[Path, ...], variable: 
     command goes on. Objects that are not encrypted are named and left. Copies, old versions, and what was read before
     are not made safe by it.
 
+    With the layer `mirror` inside of `encrypt`, the command fails (exit code 6) while replicas are known to have missed
+    changes: run `mgs mirror repair`, then rotate again. With `migrating` inside of `encrypt` it is refused: rotate each
+    of the two storages by itself, or after the migration. What caches inside of `encrypt` have kept is fetched anew.
+
     \b
     Examples:
       mgs keys rotate media: --dry-run

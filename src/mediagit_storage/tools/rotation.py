@@ -15,23 +15,28 @@ from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple
 
+from mediagit_storage.backend import StorageBackend
 from mediagit_storage.errors import (
     BucketNotFoundError,
     CancelledError,
     CapacityError,
     ConfigError,
     DecryptionError,
+    KeyUnavailableError,
     PermissionDeniedError,
+    StorageError,
     UnauthenticatedError,
+    UnavailableError,
     UnsupportedError,
 )
 from mediagit_storage.events import Event, emit
 from mediagit_storage.journal import Journal, journal_name, state_folder
-from mediagit_storage.layers.base import layers_of
+from mediagit_storage.layers.base import Layer, layers_of
 from mediagit_storage.layers.encrypt.keyfiles import FileIdentity
 from mediagit_storage.layers.encrypt.layer import EncryptLayer
 from mediagit_storage.layers.encrypt.rewrapping import Rewrapping
 from mediagit_storage.layers.encrypt.rotating import ObjectRotation, RotationState
+from mediagit_storage.layers.mirror import MirrorLayer
 from mediagit_storage.layers.order import LAYERS
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.layers.readonly import ReadOnlyLayer
@@ -54,7 +59,11 @@ _FATAL: Final = (CapacityError, BucketNotFoundError, UnauthenticatedError, Cance
 
 
 class Rotated(NamedTuple):
-    """What became of an object: ``state``, or ``error``. ``size`` is what is stored, in bytes, where a listing told it."""
+    """What became of an object: ``state``, or ``error``. ``size`` is what is stored, in bytes, where a listing told it.
+
+    The last one may be of no object, but of the whole run: the error that a mirror is not sure to be done, under the key
+    that was asked for.
+    """
 
     key: str
     state: RotationState | None
@@ -80,12 +89,14 @@ def rotate_keys(store: Storage, key: str = "", rules: RotationRules | None = Non
     The recipients are those of the storage's layer `encrypt`. Objects that are for them and nobody else are left alone:
     an object is not done while an identity opens it whose recipient is not among them. Every object is replaced whole or
     not at all, on condition that nobody wrote it meanwhile; old versions in a bucket that keeps them stay as they are.
-    Layers outside of `encrypt` are not asked.
+    Layers outside of `encrypt` are not asked, and what caches inside of it have kept is not believed.
 
     Yields what became of each object, in the order of the keys. One that fails does not stop the others, unless nothing
-    else could work either. Raises `ConfigError` for a storage that is not encrypted, for several that are encrypted by
-    themselves, and where no identity opens what would be written; `UnsupportedError` where writes cannot be conditional;
-    `PermissionDeniedError` through `readonly`.
+    else could work either. Where a mirror lies inside of `encrypt`, the last one is a `StorageError` if replicas are known to
+    have missed changes, or were read in place of the primary: then old keys may open what they, or it, hold.
+    Raises `ConfigError` for a storage that is not encrypted, for several that are encrypted by themselves, for `migrating`
+    inside of `encrypt`, and where no identity opens what would be written; `UnsupportedError` where writes cannot be
+    conditional; `PermissionDeniedError` through `readonly`.
     """
     return _Rotator(store, key, rules or RotationRules()).run()
 
@@ -106,7 +117,9 @@ def _below(store: Storage) -> _Sealed:
             inner = PrefixLayer(layer.inner, lead) if lead else layer.inner
             return _Sealed(layer, Storage(inner, keys="raw", owned=False), lead)
         if isinstance(layer, ReadOnlyLayer):
-            raise PermissionDeniedError("the storage was opened read-only")
+            raise PermissionDeniedError(
+                "the storage was opened read-only: open it without the layer 'readonly' to rotate"
+            )
         if getattr(layer.config, "STORAGES", ()):
             raise ConfigError(
                 f"the layer {layer.layer_name!r} lies outside of 'encrypt', so each of its storages has objects of its own:"
@@ -121,14 +134,69 @@ def _below(store: Storage) -> _Sealed:
     raise ConfigError(f"{store.description} is not encrypted: it has no layer 'encrypt', whose keys could be rotated")
 
 
+def _mirrors_of(layer: EncryptLayer) -> tuple[MirrorLayer, ...]:
+    """The mirrors below `encrypt`. Raises `ConfigError` for other layers over storages that a rotation would not reach."""
+    mirrors: list[MirrorLayer] = []
+    for each in _inside(layer.inner):
+        if isinstance(each, MirrorLayer):
+            mirrors.append(each)
+        elif getattr(each.config, "STORAGES", ()):
+            raise ConfigError(
+                f"the layer {each.layer_name!r} lies inside of 'encrypt': rotating would reach what one of its storages has,"
+                " and leave in another what old keys open: open each of them by itself, with 'encrypt' over it, to rotate,"
+                " or wait until all objects are in one"
+            )
+    return tuple(mirrors)
+
+
+def _inside(backend: StorageBackend) -> Iterator[Layer]:
+    for layer in layers_of(backend):
+        yield layer
+        if isinstance(layer, MirrorLayer):
+            yield from chain.from_iterable(map(_inside, layer.replicas))
+
+
+class _Mirrors:
+    """What the mirrors below `encrypt` know of changes that did not reach all their members."""
+
+    def __init__(self, mirrors: tuple[MirrorLayer, ...]) -> None:
+        self._mirrors = mirrors
+        self._failovers = self._count()
+
+    def lagging(self) -> StorageError | None:
+        """The error of a run that may have left something to the old keys."""
+        behind = [
+            f"replica {each.number} ({each.description})"
+            for mirror in self._mirrors
+            for each in mirror.status().replicas
+            if each.behind or each.everything
+        ]
+        if behind:
+            return StorageError(
+                f"{' and '.join(behind)} missed changes, and may hold objects that old keys open: run `mgs mirror repair`,"
+                " then rotate again"
+            )
+        if self._count() > self._failovers:
+            return UnavailableError(
+                "a replica was read in place of the primary, which may hold objects that old keys open: wait until it can"
+                " be reached, then rotate again"
+            )
+        return None
+
+    def _count(self) -> int:
+        return sum(mirror.status().failovers for mirror in self._mirrors)
+
+
 class _Rotator:
     def __init__(self, store: Storage, key: str, rules: RotationRules) -> None:
         sealed = _below(store)
+        self._mirrors = _Mirrors(_mirrors_of(sealed.layer))
         keys = sealed.layer.keys
         identities = (*keys.identities, *rules.identities)
         if {identity.recipient() for identity in identities}.isdisjoint(keys.recipients):
             raise ConfigError(
-                "none of the identities opens what would be written: name the recipient of one among the recipients"
+                "none of the identities opens what would be written: give the identity of one of the recipients, too, or name"
+                " the recipient of one that is there among them"
             )
         self._store = sealed.store
         if not self._store.capabilities.if_match:
@@ -160,6 +228,8 @@ class _Rotator:
                 complete = True
             finally:
                 memory.end(complete=complete)
+        if (lagging := self._mirrors.lagging()) is not None:
+            yield Rotated(self._key, None, None, explained(lagging, "rotate", self._key, self._store))
 
     def _journal(self) -> Journal:
         folder = state_folder() if self._rules.resume and not self._rules.dry_run else None
@@ -177,6 +247,12 @@ class _Rotator:
     def _one(self, rotation: ObjectRotation, info: ObjectInfo) -> Rotated:
         try:
             return Rotated(info.key, rotation.rotate(info.key, info.size), info.size)
+        except KeyUnavailableError:
+            # Not into the profile, as who reads is told: there it might become a recipient again.
+            error = KeyUnavailableError(
+                "none of the identities at hand opens this object: give the one that it was written for by --identity"
+            )
+            return Rotated(info.key, None, info.size, explained(error, "rotate", info.key, self._store))
         except Exception as error:  # noqa: BLE001  # every failure belongs to its object
             return Rotated(info.key, None, info.size, explained(error, "rotate", info.key, self._store))
 

@@ -12,13 +12,16 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from mediagit_storage.errors import ConfigError, KeyUnavailableError
 from mediagit_storage.layers.encrypt import bech32, primitives
 from mediagit_storage.layers.encrypt.header import Header, HeaderError, Stanza, b64decode, b64encode, check_mac, hkdf
 from mediagit_storage.layers.encrypt.sizes import TAG
 from mediagit_storage.secrets import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 __all__ = [
     "FILE_KEY",
@@ -79,7 +82,7 @@ class X25519Recipient(Recipient):
 
     def wrap(self, file_key: bytes) -> Stanza:
         """By a share of an ephemeral key."""
-        ephemeral = os.urandom(_SECRET)
+        ephemeral = primitives.x25519_key(os.urandom(_SECRET))
         share, shared = primitives.x25519_public(ephemeral), primitives.x25519(ephemeral, self.public)
         if shared is None:
             raise ConfigError("a recipient is a public key that no secret key has")
@@ -136,14 +139,18 @@ class X25519Identity(Identity):
     """The secret key of an `X25519Recipient`."""
 
     secret: Secret
-    # Decoded once: every read needs it.
-    _raw: bytes = field(init=False, repr=False, compare=False)
+    # Made once: every read needs it.
+    _key: X25519PrivateKey = field(init=False, repr=False, compare=False)
     _recipient: X25519Recipient = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        raw = bech32.decode(self.secret.reveal())[1]
-        object.__setattr__(self, "_raw", raw)
-        object.__setattr__(self, "_recipient", X25519Recipient(primitives.x25519_public(raw)))
+        key = primitives.x25519_key(bech32.decode(self.secret.reveal())[1])
+        object.__setattr__(self, "_key", key)
+        object.__setattr__(self, "_recipient", X25519Recipient(primitives.x25519_public(key)))
+
+    def __reduce__(self) -> tuple[type[X25519Identity], tuple[Secret]]:
+        """As its text, which refuses or not: the library's key cannot be pickled."""
+        return X25519Identity, (self.secret,)
 
     def recipient(self) -> X25519Recipient:
         """Whom to encrypt for, so that this identity can open it."""
@@ -155,7 +162,7 @@ class X25519Identity(Identity):
             if stanza.kind != _X25519:
                 continue
             share = _share(stanza, _SECRET)
-            shared = primitives.x25519(self._raw, share)
+            shared = primitives.x25519(self._key, share)
             if shared is None:
                 raise HeaderError("the header is malicious: a share of it has no shared secret")
             if (file_key := self._recipient.unwrapped(share, shared, stanza.body)) is not None:
@@ -183,7 +190,7 @@ class HybridIdentity(Identity):
             if stanza.kind != _HYBRID:
                 continue
             share = _share(stanza, primitives.HYBRID_SHARE)
-            if primitives.x25519(self._raw, share[-_SECRET:]) is None:
+            if primitives.x25519(primitives.x25519_key(self._raw), share[-_SECRET:]) is None:
                 raise HeaderError("the header is malicious: a share of it has no shared secret")
             if (file_key := primitives.hybrid_open(self._raw, share, stanza.body)) is not None:
                 return file_key

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mediagit_storage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 
@@ -25,6 +26,7 @@ __all__ = [
     "require_library",
     "seal_once",
     "x25519",
+    "x25519_key",
     "x25519_public",
 ]
 
@@ -70,24 +72,26 @@ def open_once(key: bytes, sealed: bytes) -> bytes | None:
         return None
 
 
-def x25519(secret: bytes, public: bytes) -> bytes | None:
+def x25519_key(secret: bytes) -> X25519PrivateKey:
+    """The key of a secret of 32 bytes. Making it takes as long as an agreement: keep it where it is needed again."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: PLC0415
+
+    return X25519PrivateKey.from_private_bytes(secret)
+
+
+def x25519(key: X25519PrivateKey, public: bytes) -> bytes | None:
     """The shared secret (RFC 7748); None where it is all zeros, which only a malicious public key brings about."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import (  # noqa: PLC0415
-        X25519PrivateKey,
-        X25519PublicKey,
-    )
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey  # noqa: PLC0415
 
     try:
-        return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(public))
+        return key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         return None
 
 
-def x25519_public(secret: bytes) -> bytes:
+def x25519_public(key: X25519PrivateKey) -> bytes:
     """The public key of a secret one."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: PLC0415
-
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+    return key.public_key().public_bytes_raw()
 
 
 def has_hybrid() -> bool:
@@ -106,7 +110,7 @@ def hybrid_public(seed: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey  # noqa: PLC0415
 
     mlkem, curve = _hybrid_parts(seed)
-    return MLKEM768PrivateKey.from_seed_bytes(mlkem).public_key().public_bytes_raw() + x25519_public(curve)
+    return MLKEM768PrivateKey.from_seed_bytes(mlkem).public_key().public_bytes_raw() + x25519_public(x25519_key(curve))
 
 
 def hybrid_seal(public: bytes, plain: bytes) -> tuple[bytes, bytes]:
@@ -136,13 +140,10 @@ def _hybrid_parts(seed: bytes) -> tuple[bytes, bytes]:
 
 def _hybrid_identity(seed: bytes) -> MLKEM768X25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey  # noqa: PLC0415
 
     mlkem, curve = _hybrid_parts(seed)
-    return MLKEM768X25519PrivateKey(
-        MLKEM768PrivateKey.from_seed_bytes(mlkem), X25519PrivateKey.from_private_bytes(curve)
-    )
+    return MLKEM768X25519PrivateKey(MLKEM768PrivateKey.from_seed_bytes(mlkem), x25519_key(curve))
 
 
 def _hybrid_recipient(public: bytes) -> MLKEM768X25519PublicKey:

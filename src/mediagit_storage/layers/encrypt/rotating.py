@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.backend import Content, StorageBackend
 from mediagit_storage.errors import BucketNotFoundError, NotFoundError, PreconditionError, StorageError
+from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.encrypt.header import MAX_HEADER, IncompleteHeaderError
 from mediagit_storage.layers.encrypt.rewrapping import NewHead, Rewrapping, is_age_file
 from mediagit_storage.layers.encrypt.sizes import NONCE, plain_size
@@ -67,7 +68,8 @@ class ObjectRotation:
     An object is replaced on condition that it still is the one that was read, with all its attributes: a crash leaves the
     old one or the new one, and whoever writes meanwhile wins. ``lead`` stands before the keys where the layer sees them.
     Requests of an object: one to look at it; then what `StorageBackend.replace_head` takes for one of over 1 MiB, else a
-    look at its attributes, one that reads all of it if it is not tiny, and a put. ``dry`` only looks.
+    look at its attributes, one that reads all of it if it is not tiny, and a put. ``dry`` only looks. What layers below
+    keep of an object is forgotten before each look, and fetched anew.
     """
 
     def __init__(self, storage: StorageBackend, rewrapping: Rewrapping, *, lead: str = "", dry: bool = False) -> None:
@@ -101,6 +103,9 @@ class ObjectRotation:
         raise PreconditionError("somebody wrote the object again and again while it was rotated; try again later")
 
     def _look(self, key: str, size: int | None) -> _Found | RotationState:
+        if isinstance(self._storage, Layer):
+            # What a cache has kept tells nothing of what others wrote into the storage since.
+            self._storage.forget(key)
         wanted = size if size is not None and 0 < size <= _TINY else _HEAD
         for length in (wanted, MAX_HEADER + NONCE):
             try:
