@@ -85,6 +85,7 @@ def run_session(block: Block, folder: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_id)
 def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     names: dict[str, object] = {"__name__": "__main__"}
     printed = ""
     for block in blocks(page):

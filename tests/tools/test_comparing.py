@@ -64,7 +64,7 @@ def compared(source, target, *, ours=DATA, theirs=DATA, etag=None, contents=Fals
     left.put("k", ours)
     right.put("k", theirs)
     listed = next(right.list())
-    return compare(left, next(left.list()), right, replace(listed, etag=etag or listed.etag), contents=contents)
+    return compare(left, next(left.list()), right, replace(listed, etag=etag or listed.etag), contents=contents).verdict
 
 
 @pytest.mark.parametrize("theirs", [DATA, DATA[:-1] + b"!", DATA[:-1], DATA + b"."])
@@ -88,6 +88,11 @@ def test_the_md5_in_a_listing_needs_no_request():
     far = Far()
     assert compared(MemoryBackend(), far, etag=digest(DATA).digest.hex()) is Verdict.EQUAL
     assert far.opened == 0
+
+
+def test_an_etag_that_looks_like_another_md5_proves_nothing():
+    assert compared(MemoryBackend(), Far(), etag="ab" * 16) is Verdict.UNKNOWN
+    assert compared(MemoryBackend(), Far(), etag="ab" * 16, contents=True) is Verdict.EQUAL
 
 
 def test_without_a_digest_nothing_is_fetched_and_nothing_claimed():

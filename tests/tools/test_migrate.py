@@ -16,8 +16,9 @@ from mediagit_storage.backends.local.backend import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import ConfigError, UnavailableError
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.migrate import Migrating, MigrationCounts, migrate
-from mediagit_storage.tools.plan import SyncRules
+from mediagit_storage.tools.plan import Action, SyncRules
 from mediagit_storage.tools.remembered import Remembered
 from mediagit_storage.tools.sides import Side
 
@@ -127,6 +128,34 @@ def test_other_attributes_are_found_and_copied_again():
     assert counts.complete
     assert [step.synced.reason for step in steps if step.synced.name == "typed"] == ["attributes"]
     assert target.stat("typed").attributes == source.stat("typed").attributes
+
+
+class Stubborn(Watched):
+    """A storage with a content type of its own for some objects."""
+
+    def stat(self, key, version=None):
+        info = super().stat(key, version)
+        if key == "typed":
+            info = replace(info, attributes=replace(info.attributes, content_type="text/x; charset=utf-8"))
+        return info
+
+
+def test_an_attribute_that_the_target_spells_otherwise_fails_alone():
+    source, target = filled(), Storage(Stubborn())
+    source.put("typed", b"t", attributes=Attributes(content_type="text/x"))
+    steps, counts = run(source, target)
+    (failed,) = [step.synced for step in steps if step.synced.error]
+    assert (failed.name, "another content type" in str(failed.error)) == ("typed", True)
+    assert (counts.complete, counts.failed, counts.proven, counts.passes) == (False, 1, len(DATA), 3)
+    assert held(target) == held(source)
+
+
+def test_without_overwriting_newer_objects_stay():
+    source, target = filled(), filled({"a": b"newer"})
+    steps, counts = run(source, target, copying=CopyRules(overwrite=False))
+    assert [step.synced.name for step in steps if step.synced.action is Action.LEAVE] == ["a"]
+    assert (counts.complete, counts.kept, counts.proven, counts.failed) == (True, 1, len(DATA) - 1, 0)
+    assert held(target) == {**DATA, "a": b"newer"}
 
 
 def test_what_was_proven_is_not_read_again(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mediagit_storage import Attributes, Storage
+from mediagit_storage import Attributes, Storage, open_storage
 from mediagit_storage.backends.local.backend import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
+    CancelledError,
     ConfigError,
     LimitExceededError,
     NotFoundError,
@@ -24,13 +26,16 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.readonly import ReadOnlyLayer
+from mediagit_storage.source import as_source
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.filters import Filter, Filters
 from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
-from mediagit_storage.tools.remembered import Remembered
+from mediagit_storage.tools.remembered import Remembered, remembered_between
+from mediagit_storage.tools.selecting import is_marker
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.sync import SyncCounts, Syncing, lost_attributes, sync_objects
+from mediagit_storage.types import ObjectInfo, PutOptions
 
 DATA = {"a": b"1", "b/c": b"", "b/d": b"d" * 3000, "large": os.urandom((1 << 20) + 7), "ü/x y": b"u"}
 
@@ -49,7 +54,12 @@ class Counted(Layer):
         super().__init__(inner, CountedConfig())
         self.reads: list[str] = []
         self.before_read = lambda key: None
+        self.before_stat = lambda key: None
         self.listing = lambda infos: infos
+
+    def stat(self, key, version=None):
+        self.before_stat(key)
+        return self.inner.stat(key, version)
 
     def read(self, key, options):
         self.before_read(key)
@@ -171,16 +181,16 @@ def test_what_was_copied_is_not_read_again(folders):
     assert (source.backend.reads, target.backend.reads) == ([], [])
 
 
+def aged(infos):
+    """What a listing tells, as if it had been written yesterday."""
+    for info in infos:
+        info.modified = datetime.now(UTC) - timedelta(days=1)
+        yield info
+
+
 def test_what_was_compared_is_not_read_again(folders):
     source, target, memory = folders
     sync(source, target)
-    long_ago = datetime.now(UTC) - timedelta(days=1)
-
-    def aged(infos):
-        for info in infos:
-            info.modified = long_ago
-            yield info
-
     target.backend.listing = aged
     sync(source, target, memory=memory())
     target.backend.reads.clear()
@@ -227,6 +237,87 @@ def test_a_damaged_memory_is_made_anew(folders, tmp_path, damage):
     source.put("a", b"5")
     sync(source, target, memory=memory())
     assert target.get("a") == b"5"
+
+
+def test_a_damaged_page_is_found_once(folders, tmp_path):
+    memory = folders[2]
+    with memory() as facts:
+        for number in range(3000):
+            facts.add(f"{number:05}", b"x" * 16)
+    (path,) = (tmp_path / "state").glob("*.sqlite")
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"\xa5" * 8 * 4096)
+    with memory() as facts:
+        assert not any(facts.known(f"{number:05}", b"y") for number in range(0, 3000, 50))
+        facts.add("a", b"new")
+    with memory() as facts:
+        assert facts.known("a", b"new")
+        assert not facts.known("00001", b"x" * 16)
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1 << 28, 0.0), (0, 5.0)])
+def test_what_took_long_is_written_down_at_once(tmp_path, size, seconds):
+    now = [0.0]
+    facts, others = (Remembered(tmp_path / "state", ("a", "b"), lambda: now[0]) for _ in range(2))
+    facts.add("early", b"1")
+    assert not others.known("early", b"1")
+    now[0] = seconds
+    facts.add("large", b"2", size)
+    assert others.known("early", b"1")
+    assert others.known("large", b"2")
+    facts.close()
+    others.close()
+
+
+def test_names_that_cannot_be_encoded_are_remembered(tmp_path):
+    with Remembered(tmp_path / "state", ("a", "b")) as facts:
+        for name in ("\udcff", "\ud800"):
+            facts.add(name, name.encode("utf-8", "surrogatepass"))
+    with Remembered(tmp_path / "state", ("a", "b")) as facts:
+        assert facts.known("\udcff", b"\xed\xb3\xbf")
+        assert facts.known("\ud800", b"\xed\xa0\x80")
+
+
+def test_what_was_compared_and_is_newer_than_its_listing_is_not_remembered(folders, tmp_path):
+    source, target, memory = folders
+    path, kept = tmp_path / "files" / "a", tmp_path / "kept"
+
+    def write(key):
+        if key == "a" and not kept.exists():
+            path.rename(kept)
+            path.write_bytes(b"2")
+
+    target.put("a", b"2")
+    for key in DATA.keys() - {"a"}:
+        target.put(key, DATA[key])
+    target.backend.listing = aged
+    source.backend.before_read = write
+    assert sync(source, target, memory=memory())[1].equal == len(DATA)
+    source.backend.before_read = lambda key: None
+    kept.replace(path)
+    done, _ = sync(source, target, memory=memory())
+    assert names(done) == ["a"]
+
+
+def test_layers_have_memories_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("MGS_STATE_DIR", str(tmp_path / "state"))
+    views = [
+        open_storage(str(tmp_path), layers=layers)
+        for layers in ([], ["compress"], [{"layer": "prefix", "prefix": "a/"}])
+    ]
+    there = Side(views[0], "there/")
+    raw, packed, inside = (Side(view) for view in views)
+    for side, same in ((raw, True), (packed, False), (inside, False)):
+        with remembered_between("syncs", Side(side.store, "a/"), there) as facts:
+            if side is raw:
+                facts.add("k", b"1")
+        with remembered_between("syncs", Side(side.store, "a/"), there) as facts:
+            assert facts.known("k", b"1") is same
+    with remembered_between("syncs", inside, there) as facts:
+        assert facts.known("k", b"1"), "the same folder, spelled as a prefix"
+    for view in views:
+        view.close()
 
 
 def test_a_memory_that_cannot_be_kept_costs_nothing_but_time(folders, tmp_path):
@@ -299,6 +390,47 @@ def test_more_than_half_of_the_target_stays_unless_told():
     assert len(held(target)) == 3
     sync(source, target, SyncRules(delete=True), limit=DeletionLimit(2))
     assert held(target) == {"a": b"1"}
+
+
+def test_what_came_to_the_source_after_it_was_listed_is_not_deleted():
+    source, target = filled({"a": b"1", "b": b"1"}), filled({"a": b"1", "b": b"2", "y": b"3", "z": b"4"})
+    target.backend.before_read = lambda key: source.put("z", b"new")
+    done, counts = sync(source, target, SyncRules(delete=True))
+    assert (names(done), names(done, Action.DELETE)) == (["b"], ["y"])
+    assert (set(held(target)), counts.extra, counts.left) == ({"a", "b", "z"}, 1, 1)
+
+
+def test_where_the_source_cannot_tell_nothing_is_deleted():
+    source, target = filled({"a": b"1", "b": b"1"}), filled({"a": b"1", "b": b"1", "z": b"4"})
+
+    def fail(key):
+        raise UnavailableError("the line is down")
+
+    source.backend.before_stat = fail
+    done, counts = sync(source, target, SyncRules(delete=True))
+    assert [type(each.error) for each in done] == [UnavailableError]
+    assert (set(held(target)), counts.failed) == ({"a", "b", "z"}, 1)
+
+
+def test_what_somebody_else_deleted_first_is_done():
+    source, target = filled({"a": b"1", "b": b"1"}), filled({"a": b"1", "z": b"old"})
+    source.backend.before_read = lambda key: target.delete("z")
+    done, counts = sync(source, target, SyncRules(delete=True))
+    assert (names(done, Action.DELETE), counts.failed) == (["z"], 0)
+
+
+def test_without_overwriting_what_is_there_stays():
+    source, target = filled({"a": b"1", "b": b"2", "c": b"3"}), filled({"a": b"1", "b": b"newer"})
+    counts = SyncCounts()
+    how = Syncing(copying=CopyRules(overwrite=False))
+    source.backend.before_read = lambda key: target.put("c", b"meanwhile") if key == "c" else None
+    done = [*sync_objects(Side(source), Side(target), how, counts=counts)]
+    assert sorted((each.action, each.name, each.reason) for each in done) == [
+        (Action.LEAVE, "b", "size"),
+        (Action.LEAVE, "c", "written meanwhile"),
+    ]
+    assert held(target) == {"a": b"1", "b": b"newer", "c": b"meanwhile"}
+    assert (counts.kept, counts.equal, counts.failed) == (2, 1, 0)
 
 
 def test_an_object_that_was_written_after_it_was_listed_is_not_deleted():
@@ -376,3 +508,48 @@ def test_a_source_that_changes_meanwhile_arrives_as_one_version_or_the_other():
     assert all(data in {b"a" * 50, b"b" * 50} for data in held(target).values())
     sync(source, target)
     assert held(target) == held(source)
+
+
+def test_content_under_a_name_like_a_folders_is_not_left_out():
+    hidden = ObjectInfo("a/", None, 30)
+    assert not is_marker(hidden)
+    assert not is_marker(replace(hidden, stored_size=None))
+    assert is_marker(replace(hidden, stored_size=0))
+    assert is_marker(replace(hidden, size=0))
+    source, target = filled({"a": b"1"}), filled({})
+    source.backend.put("b/", as_source(b"kept"), PutOptions())
+    source.backend.listing = lambda infos: (replace(info, size=None) for info in infos)
+    done, counts = sync(source, target)
+    assert (names(done), counts.failed) == (["a"], 1), "this target cannot hold such a name, and says so"
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_what_is_left_over_is_written_down_only_to_be_deleted(monkeypatch, delete):
+    opened = []
+    real = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *args, **options: opened.append(1) or real(*args, **options))
+    sync(filled({"a": b"1"}), filled({"a": b"1", "b": b"2"}), SyncRules(delete=delete))
+    assert len(opened) == delete
+
+
+def test_a_sync_that_is_cancelled_while_it_compares_ends(folders):
+    source, target, _ = folders
+    for key, data in DATA.items():
+        target.put(key, data)
+
+    def cancel(key):
+        source.backend.before_read = lambda key: None
+        raise CancelledError("stop")
+
+    source.backend.before_read = cancel
+    with pytest.raises(CancelledError):
+        sync(source, target)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("a/b/c", "a"), ("a", "a/b/c")])
+def test_what_is_in_the_way_is_named(tmp_path, ours, theirs):
+    source = filled({ours: b"1"})
+    with Storage(LocalBackend(tmp_path, durability="none")) as target:
+        target.put(theirs, b"2")
+        ((done,), _) = sync(source, target)
+    assert f"({theirs!r} is in the way)" in str(done.error)

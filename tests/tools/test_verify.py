@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from blake3 import blake3
@@ -11,7 +13,14 @@ import mediagit_storage as mgs
 from mediagit_storage import Attributes, Storage
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.cli.main import run
-from mediagit_storage.errors import ConfigError, IntegrityError, NotFoundError, UnavailableError
+from mediagit_storage.errors import (
+    BucketNotFoundError,
+    ConfigError,
+    IntegrityError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
 from mediagit_storage.layers.checksum import ChecksumLayer
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.tools.filters import Filter, Filters
@@ -19,6 +28,7 @@ from mediagit_storage.tools.manifest import ManifestEntry, entries_of, manifest_
 from mediagit_storage.tools.plan import SyncRules
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.verify import (
+    End,
     Problem,
     VerifyRules,
     keeps_digests,
@@ -163,6 +173,64 @@ def test_filters_leave_out_on_both_sides():
     assert problems(verify_copy(Side(source), Side(target), rules)) == {"a": Problem.CONTENT}
 
 
+def failing(key: str, error: Exception) -> Storage:
+    class Broken(MemoryBackend):
+        def stream(self, asked, options):
+            if asked == key:
+                raise error
+            return super().stream(asked, options)
+
+    store = Storage(Broken())
+    for name, data in DATA.items():
+        store.put(name, data)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("end", "error", "problem"),
+    [
+        (End.SOURCE, NotFoundError("gone"), Problem.EXTRA),
+        (End.COPY, NotFoundError("gone"), Problem.MISSING),
+        (End.SOURCE, UnavailableError("down"), Problem.UNREADABLE),
+        (End.COPY, IntegrityError("other bytes"), Problem.DAMAGED),
+    ],
+)
+def test_an_error_is_told_with_the_side_it_came_from(end, error, problem):
+    broken = failing("b/d", error)
+    both = (broken, filled()) if end is End.SOURCE else (filled(), broken)
+    (found,) = [each for each in verify_copy(*map(Side, both), RULES) if each.problem]
+    assert (found.name, found.problem, found.side) == ("b/d", problem, end)
+    assert found.detail == f"the {end}: {error.message}"
+    assert (found.error.key, found.error.store) == ("b/d", broken.description)
+
+
+def test_a_bucket_that_goes_away_is_no_missing_object():
+    gone = failing("b/d", BucketNotFoundError("no bucket"))
+    for run_of in (
+        lambda: verify_store(Side(gone), RULES),
+        lambda: verify_copy(Side(filled()), Side(gone), RULES),
+        lambda: verify_copy(Side(gone), Side(filled()), RULES),
+    ):
+        with pytest.raises(BucketNotFoundError):
+            list(run_of())
+
+
+def test_a_digest_of_an_older_object_is_not_believed():
+    class Changed(MemoryBackend):
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, parallel_reads=True)
+
+        def content_checksum(self, key, options):
+            raise PreconditionError("it was written anew")
+
+    target = Storage(Changed())
+    for key, data in DATA.items():
+        target.put(key, data)
+    rules = VerifyRules(SyncRules(), quick=True)
+    assert problems(verify_copy(Side(filled()), Side(target), rules)) == {}
+
+
 # ---- a manifest
 
 
@@ -192,6 +260,20 @@ def test_everything_that_is_otherwise_than_listed_is_found(manifest):
     }
 
 
+def test_ages_leave_out_what_the_store_has(manifest):
+    store = filled()
+    path = manifest(Side(store))
+    store.put("a", b"2")
+    store.put("more", b"m")
+    store.delete("large")
+    for rules in (
+        SyncRules(newest=datetime(2001, 1, 1, tzinfo=UTC)),
+        SyncRules(oldest=datetime(3001, 1, 1, tzinfo=UTC)),
+    ):
+        found = verify_against(Side(store), read_manifest(path), VerifyRules(rules))
+        assert problems(found) == {"large": Problem.MISSING}
+
+
 def test_a_manifest_that_was_cut_anywhere_is_refused(manifest):
     path = manifest(Side(filled()))
     text = path.read_bytes()
@@ -210,6 +292,7 @@ def test_a_manifest_that_was_cut_anywhere_is_refused(manifest):
         lambda lines: [lines[0], lines[1].replace('"size":', '"size":-'), *lines[2:]],
         lambda lines: [*lines[:2], "[1]\n", *lines[3:]],
         lambda lines: [*lines[:2], "é\n", *lines[3:]],
+        lambda lines: [lines[0], lines[1].replace('"a"', '"\\ud800"'), *lines[2:]],
         lambda lines: lines[1:],
     ],
 )

@@ -15,6 +15,7 @@ __all__ = [
     "BROKEN_PIPE",
     "DAMAGED",
     "DIFFERENCES",
+    "FULL",
     "INTERRUPTED",
     "MEANINGS",
     "OTHER",
@@ -83,11 +84,11 @@ TABLE: Final[tuple[tuple[type[BaseException], int], ...]] = (
 
 
 #: The operating system has no class of its own for what it says of a full disk.
-_FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
+FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 
 def code_for(error: BaseException) -> int:
     """The exit code of an error."""
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in FULL:
         return 7
     return next(code for kind, code in TABLE if isinstance(error, kind))

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import click
 
 from mediagit_storage.cli.exit_codes import SOME_FAILED
-from mediagit_storage.cli.filter_options import FilteringCommand
+from mediagit_storage.cli.filter_options import FilteringCommand, filters_of
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
 from mediagit_storage.cli.many import Failures
@@ -20,12 +20,14 @@ from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.config import Profile, load_profiles
-from mediagit_storage.errors import CancelledError, ConfigError
+from mediagit_storage.errors import CancelledError, ConfigError, StorageError
+from mediagit_storage.layers.base import layers_of
 from mediagit_storage.opening import open_storage
 from mediagit_storage.profile_editing import supersede_profile
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.migrate import Migrating, MigrationCounts, MigrationStep, migrate
-from mediagit_storage.tools.places import location_of
+from mediagit_storage.tools.places import layers_at, location_of
+from mediagit_storage.tools.plan import Action
 from mediagit_storage.tools.remembered import remembered_between
 from mediagit_storage.types import JSON
 from mediagit_storage.url import profile_part
@@ -34,12 +36,19 @@ __all__ = ["command"]
 
 #: Layers that change no bytes and see both places where they lie outermost.
 _FOR_BOTH: Final = frozenset({"cache", "observe", "readonly", "throttle"})
+#: Layers that a cutover does not drop.
+_PROTECTING: Final = frozenset({"checksum", "encrypt"})
 
 
 @click.command("migrate", cls=FilteringCommand)
 @click.argument("source", shell_complete=complete_target)
 @click.argument("target", shell_complete=complete_target)
 @click.option("--cutover", metavar="PROFILE", help="Then let PROFILE, which leads to SOURCE, lead to TARGET.")
+@click.option(
+    "--overwrite/--no-overwrite",
+    default=True,
+    help="Replace what is different in TARGET (default), or keep it, and copy only what is not there.",
+)
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
 @click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
 @click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
@@ -53,11 +62,12 @@ def command(
     target: str,
     *,
     cutover: str | None,
+    overwrite: bool,
     report: Path | None,
     create: bool,
     drop_attributes: bool,
-    max_age: timedelta | None,  # noqa: ARG001  # `chosen_rules` reads them
-    min_age: timedelta | None,  # noqa: ARG001
+    max_age: timedelta | None,
+    min_age: timedelta | None,
 ) -> int:
     """Move a storage to another one, and prove that everything arrived.
 
@@ -66,16 +76,22 @@ def command(
     repeated: nothing that was proven is copied or read again.
 
     With --cutover the profile that leads to SOURCE then leads to TARGET, and to the old place for what is still written
-    there: the old profile stays under its name with -old. --dry-run counts what would be copied.
+    there: the old profile stays under its name with -old. What comes late there is brought over with --no-overwrite, which
+    changes nothing that TARGET has. --dry-run counts what would be copied.
     """
+    if cutover is not None and (filters_of(ctx) or max_age is not None or min_age is not None):
+        raise click.UsageError("--cutover moves everything: it goes with neither filters nor ages")
     run = ctx.ensure_object(Run)
     migrating = Migrating(
         chosen_rules(ctx),
-        CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency),
+        CopyRules(overwrite=overwrite, drop_attributes=drop_attributes, concurrency=run.concurrency),
         dry=run.dry_run,
     )
     with session(run) as this, report_file(report) as written:
         places = this.place(source), this.place(target)
+        _refuse_what_reads_from_there(*places)
+        if overwrite:
+            _refuse_overwriting(this, *places)
         change = None if cutover is None else _prepared(this, cutover, places[0], target)
         if create and not run.dry_run:
             places[1].store.create()
@@ -84,9 +100,44 @@ def command(
             path = supersede_profile(change.profile, change.old)
             this.out.note(
                 f"profile {change.profile.name!r} in {path} leads to {target} now, and {change.old!r} to the old place;"
-                f" when nothing writes there any more, run `mgs migrate {change.old}: {target}` again"
+                f" when nothing writes there any more, run `mgs migrate {change.old}: {target} --no-overwrite`"
             )
         return code
+
+
+def _refuse_what_reads_from_there(source: Place, target: Place) -> None:
+    """A target that shows what an old place has would be found equal to it, whatever it holds itself."""
+    if any(layer.layer_name == "migrating" for layer in layers_of(target.store.backend)):
+        raise ConfigError(
+            f"{target.text} reads from an old place, too, so nothing could be proven about it: name the new place without"
+            f" the layer migrating as the target of {source.text}"
+        )
+
+
+def _refuse_overwriting(this: Session, source: Place, target: Place) -> None:
+    """After a cutover the target may have newer objects than the source: these are not to be overwritten."""
+    try:
+        profiles = load_profiles().by_name
+    except ConfigError:
+        # Nobody reaches the target by profiles that cannot be read.
+        return
+    for profile in profiles.values():
+        for old in (each.get("old") for each in profile.layers if each.get("layer") == "migrating"):
+            if isinstance(old, str) and _leads(this, old, source) and _leads(this, f"{profile.name}:", target):
+                raise ConfigError(
+                    f"the profile {profile.name!r} leads to {target.text} already, so newer objects may be there: add"
+                    " --no-overwrite"
+                )
+
+
+def _leads(this: Session, text: str, place: Place) -> bool:
+    """Whether ``text`` names a place that has something in common with another. One that does not open has nothing."""
+    try:
+        named = this.place(text)
+        one, other = (location_of(each.store, each.key) for each in (named, place))
+    except StorageError:
+        return False
+    return one.holds(other) or other.holds(one)
 
 
 class _Cutover(NamedTuple):
@@ -101,13 +152,28 @@ def _prepared(this: Session, name: str, source: Place, target: str) -> _Cutover:
     whole = this.place(f"{name}:")
     if location_of(whole.store, whole.key) != location_of(source.store, source.key):
         raise ConfigError(f"the profile {name!r} does not lead to what is migrated: name it as the source, {name}:")
+    if layers_at(whole.store) != layers_at(source.store):
+        raise ConfigError(
+            f"the profile {name!r} sees what is migrated through other layers: name it as the source, {name}:"
+        )
     old = f"{name}-old"
     if old in profiles.by_name:
         raise ConfigError(f"there is a profile {old!r} already, which the old place was to get: rename it first")
     found = _profile_of(target, profiles.by_name)
+    _refuse_unprotected(profiles.by_name[name], found, target)
     # As it will be, but for the name that the old place has now: opening asks nobody anything.
     with open_storage(found.url, options=found.options, layers=_joined(found, f"{name}:")):
         return _Cutover(Profile(name, found.url, found.options, _joined(found, f"{old}:")), old)
+
+
+def _refuse_unprotected(before: Profile, after: Profile, target: str) -> None:
+    """What is encrypted or verified does not stop to be so by the way."""
+    names = [{each.get("layer") for each in profile.layers} for profile in (before, after)]
+    if missing := sorted(_PROTECTING & (names[0] - names[1])):
+        raise ConfigError(
+            f"the profile {before.name!r} has the layer {' and '.join(missing)}, and {target} would be without: give the"
+            " target a profile that has it, and name that as the target"
+        )
 
 
 def _joined(found: Profile, old: str) -> tuple[Mapping[str, JSON], ...]:
@@ -162,14 +228,14 @@ class _Tally:
             self._failures.add(synced.error)
             self._report.error(synced.error)
             return
-        status = "planned" if synced.planned else "copied"
+        status = "kept" if synced.action is Action.LEAVE else "planned" if synced.planned else "copied"
         fields: dict[str, JSON] = {
             "name": synced.name, "reason": synced.reason, "size": synced.size, "pass": step.number, "status": status
         }  # fmt: skip
         self._report.record("migrate", fields)
         if self._this.run.json:
             self._this.out.record("migrate", fields)
-        elif self._this.run.verbose:
+        elif self._this.run.verbose or status == "kept":
             self._this.out.note(f"{status} {synced.name} ({synced.reason})")
 
     def close(self) -> int:
@@ -177,7 +243,8 @@ class _Tally:
         code = self._failures.tell(self._this)
         self.summary()
         if self.counts.complete:
-            self._this.out.note(f"everything is there: {self.counts.proven:,} objects are equal in every byte")
+            kept = f", and {self.counts.kept:,} that are different were kept" if self.counts.kept else ""
+            self._this.out.note(f"everything is there: {self.counts.proven:,} objects are equal in every byte{kept}")
         elif code:
             self._this.out.note("not everything is there: run the same command again when the cause is mended")
         return code or (0 if self.counts.complete or self._dry else SOME_FAILED)
@@ -185,6 +252,7 @@ class _Tally:
     def summary(self) -> None:
         """The closing line."""
         counts = self.counts
-        others = {"proven": counts.proven, "extra": counts.extra, "passes": counts.passes, "failed": counts.failed}
+        others = {"proven": counts.proven, "extra": counts.extra, "kept": counts.kept}
+        others |= {"passes": counts.passes, "failed": counts.failed}
         verb = "would have copied" if self._dry else "copied"
         self._this.out.summary(verb, counts.copied, counts.bytes, time.monotonic() - self._started, others)

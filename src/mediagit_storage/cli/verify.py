@@ -78,13 +78,18 @@ def command(
     the folder and a list.
 
     Each problem is a line on standard output: missing, extra, size, content, attributes, damaged, undecryptable or
-    unreadable, and the name. Exit codes: 0 nothing is wrong, 12 something is damaged, 6 something could not be read,
-    1 something is different. Nothing is written or repaired.
+    unreadable, and the name; what comes from an error while two are compared says which of them it was. Exit codes:
+    0 nothing is wrong, 12 something is damaged, 6 something could not be read, 1 something is different. Nothing is
+    written or repaired.
+
+    A list of --manifest knows no ages: --max-age and --min-age leave out what the folder has, and never what it lacks.
     """
     if copy is not None and manifest is not None:
         raise click.UsageError("compare with a COPY or with a --manifest, not with both")
     if (quick or no_attributes) and copy is None:
         raise click.UsageError("--quick and --no-attributes are for comparing with a COPY")
+    if manifest is not None and report is not None and report.exists() and report.samefile(manifest):
+        raise click.UsageError("--report would be written over the --manifest")
     run = ctx.ensure_object(Run)
     rules = VerifyRules(chosen_rules(ctx), not no_attributes, quick, run.concurrency)
     with session(run) as this, report_file(report) as written, progress_bar(this):
@@ -111,6 +116,8 @@ def _tell(this: Session, results: Generator[Verified, None, None], report: Repor
             if each.problem is not None:
                 _tell_one(this, each, report)
     counts = {str(problem): found[problem] for problem in Problem}
+    if not found:
+        this.out.note("nothing was looked at: there is no object here that the options take")
     this.out.summary("verified", found[None], size, time.monotonic() - started, counts)
     return next((code for problems, code in _CODES if any(found[problem] for problem in problems)), 0)
 
@@ -119,6 +126,8 @@ def _tell_one(this: Session, each: Verified, report: ReportFile) -> None:
     fields: dict[str, JSON] = {
         "name": each.name, "problem": str(each.problem), "size": each.size, "detail": each.detail
     }  # fmt: skip
+    if each.side is not None:
+        fields["side"] = str(each.side)
     report.record("problem", fields)
     if this.run.json:
         this.out.record("problem", fields)

@@ -44,10 +44,9 @@ def digest_of(store: Storage, key: str, algorithm: str, *, size: int = 0) -> Dig
         return Digested(length, Checksum(algorithm, hasher.digest()), body.info)
 
 
-def same_bytes(ours: Body, theirs: Body) -> bool:
-    """Whether two bodies are equal, read only as far as they are; both are closed."""
-    with ours, theirs:
-        return all(mine == other for mine, other in zip_longest(_even(ours), _even(theirs)))
+def same_bytes(ours: Iterable[bytes], theirs: Iterable[bytes]) -> bool:
+    """Whether the pieces of two are the same bytes, read only as far as they are."""
+    return all(mine == other for mine, other in zip_longest(_even(ours), _even(theirs)))
 
 
 def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:

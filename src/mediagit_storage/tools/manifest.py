@@ -25,6 +25,8 @@ __all__ = ["ManifestEntry", "entries_of", "manifest_lines", "read_manifest"]
 _ALGORITHM: Final = "blake3"
 _HEAD: Final[Mapping[str, JSON]] = {"manifest": 1, "digest": _ALGORITHM}
 _WHAT: Final = "manifest"
+#: Halves of characters that no name has: those of bytes that are no UTF-8 are the others, from DC80 to DCFF.
+_STRAY: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class ManifestEntry(NamedTuple):
@@ -72,6 +74,6 @@ def _entry_of(record: Mapping[str, JSON], path: Path) -> ManifestEntry:
     name, size, digest = (record.get(field) for field in ManifestEntry._fields)
     if not isinstance(name, str) or not isinstance(size, int) or size < 0 or not isinstance(digest, str):
         refuse_line(path, _WHAT)
-    if re.fullmatch(r"[0-9a-f]{64}", digest) is None:
+    if re.fullmatch(r"[0-9a-f]{64}", digest) is None or _STRAY.search(name) is not None:
         refuse_line(path, _WHAT)
     return ManifestEntry(name, size, digest)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.errors import ConfigError, UnavailableError
 from mediagit_storage.tools.copying import CopyRules
-from mediagit_storage.tools.plan import SyncRules
+from mediagit_storage.tools.plan import Action, SyncRules
 from mediagit_storage.tools.remembered import Remembered
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, sync_objects
@@ -38,7 +38,8 @@ class Migrating:
 @dataclass(slots=True)
 class MigrationCounts:
     """How far it has come: objects and bytes that were copied, objects that are proven to be equal, that are only in the
-    target, and that failed in the last pass; ``passes`` that ended; ``complete`` once everything is proven.
+    target, that are different there and were kept so, and that failed in the last pass; ``passes`` that ended;
+    ``complete`` once everything but what was kept is proven.
     """
 
     copied: int = 0
@@ -48,6 +49,7 @@ class MigrationCounts:
     failed: int = 0
     passes: int = 0
     complete: bool = False
+    kept: int = 0
 
 
 class MigrationStep(NamedTuple):
@@ -66,7 +68,8 @@ def migrate(
 ) -> Generator[MigrationStep, None, None]:
     """Copy everything from ``source`` to ``target`` and prove it; yields every copy once it is done or has failed.
 
-    The source is only read, and what is in the target alone is left there. Ends when a pass found nothing to copy
+    The source is only read, and what is in the target alone is left there. Rules for copying that do not overwrite leave all
+    that is in the target as it is; what is different there is yielded once, with `Action.LEAVE`. Ends when a pass found nothing to copy
     (``counts.complete``), or after one in which an object failed: run it again. Raises `UnavailableError` where the source
     is written to more quickly than it is copied, and what `sync_objects` raises.
     """
@@ -84,11 +87,13 @@ def _run(
         found, before = SyncCounts(), counts.copied
         with closing(sync_objects(source, target, syncing, journal, found)) as results:
             for synced in results:
-                if synced.error is None:
+                if synced.error is None and synced.action is Action.COPY:
                     counts.copied += 1
                     counts.bytes += synced.size or 0
-                yield MigrationStep(number, synced)
+                if synced.action is not Action.LEAVE or number == 1:
+                    yield MigrationStep(number, synced)
         counts.passes, counts.proven, counts.extra, counts.failed = number, found.equal, found.extra, found.failed
+        counts.kept = found.kept
         counts.complete = not migrating.dry and not found.failed and counts.copied == before
         if counts.complete or migrating.dry or found.failed:
             return

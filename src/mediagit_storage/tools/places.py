@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from mediagit_storage.errors import ConfigError, UnsupportedError
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.shortcuts import bare
+from mediagit_storage.types import JSON
 
-__all__ = ["Location", "lasting_location", "location_of", "refuse_inside"]
+__all__ = ["Location", "lasting_location", "lasting_view", "layers_at", "location_of", "refuse_inside"]
+
+
+_S3: Final = ("bucket", "endpoint", "service", "account", "region")
+_WEBDAV: Final = ("url", "username")
+#: The options that say where the objects are, by the type of the storage; all others say how they are reached. Of a type
+#: that is not here, all of them count.
+_WHERE: Final[Mapping[str, tuple[str, ...]]] = {
+    "s3": _S3,
+    "minio": _S3,
+    "b2": _S3,
+    "spaces": _S3,
+    "gs": ("bucket", "endpoint", "emulator_host"),
+    "az": ("container", "account", "endpoint", "endpoint_suffix", "service", "connection_string"),
+    "dav": _WEBDAV,
+    "davs": _WEBDAV,
+}
 
 
 class Location(NamedTuple):
@@ -47,7 +65,35 @@ def location_of(store: Storage, key: str) -> Location:
     if info.type == "file" and isinstance(path := options.get("path"), str):
         # However it is opened: the same file is the same file.
         return Location("file", f"{os.path.realpath(path).rstrip('/')}/{lead}{key}")
-    return Location(json.dumps([info.type, options], sort_keys=True), lead + key)
+    return Location(json.dumps([info.type, _where(info.type, options)], sort_keys=True), lead + key)
+
+
+def _where(kind: str, options: Mapping[str, JSON]) -> dict[str, JSON]:
+    names = _WHERE.get(kind)
+    found = dict(options) if names is None else {name: options[name] for name in names if name in options}
+    if names is _S3 and ("endpoint" in found or (kind == "s3" and "service" not in found)):
+        # Where an endpoint is named, and at Amazon, a bucket is the same one whatever region is said.
+        found.pop("region", None)
+    return found
+
+
+def layers_at(store: Storage) -> Sequence[JSON]:
+    """The layers through which a storage is seen, outermost first, each with its options; without those that change keys.
+
+    Two storages at one location show the same bytes only where these are equal, too.
+    """
+    try:
+        layers = store.connection_info().config.get("layers", [])
+    except UnsupportedError:
+        return []
+    stack = layers if isinstance(layers, list) else []
+    return [each for each in stack if not (isinstance(each, dict) and each.get("layer") == "prefix")]
+
+
+def lasting_view(store: Storage, key: str) -> str | None:
+    """A text for what is seen at a location, layers included; None where `lasting_location` has none."""
+    place = lasting_location(store, key)
+    return None if place is None else json.dumps([*place, layers_at(store)], sort_keys=True)
 
 
 def lasting_location(store: Storage, key: str) -> Location | None:

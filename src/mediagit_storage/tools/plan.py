@@ -10,10 +10,22 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from mediagit_storage.errors import StorageError
+from mediagit_storage.keys import sort_key
 from mediagit_storage.tools.filters import Filters
 from mediagit_storage.types import Checksum, ObjectInfo
 
-__all__ = ["Action", "DeletionLimit", "Found", "Pair", "Step", "SyncRules", "listed_checksum", "merge", "plan"]
+__all__ = [
+    "Action",
+    "DeletionLimit",
+    "Found",
+    "Pair",
+    "Step",
+    "SyncRules",
+    "listed_checksum",
+    "merge",
+    "plan",
+    "sort_key",
+]
 
 _MD5: Final = re.compile(r"\"?([0-9a-f]{32})\"?")
 
@@ -76,17 +88,17 @@ class SyncRules:
 
 
 def merge(source: Iterable[Found], target: Iterable[Found]) -> Iterator[Pair]:
-    """Every name of the two sides once, in order. Names are sorted by their code points, as all listings here are.
+    """Every name of the two sides once, in order: that of `keys.sort_key`, as all listings here have it.
 
     A side whose names do not grow is a `StorageError` that tells both names: to go on could delete what is there.
     """
     left, right = _growing(source, "source"), _growing(target, "target")
     ours, theirs = next(left, None), next(right, None)
     while ours is not None or theirs is not None:
-        if ours is not None and (theirs is None or ours.name < theirs.name):
+        if ours is not None and (theirs is None or sort_key(ours.name) < sort_key(theirs.name)):
             yield Pair(ours.name, ours.info, None)
             ours = next(left, None)
-        elif theirs is not None and (ours is None or theirs.name < ours.name):
+        elif theirs is not None and (ours is None or sort_key(theirs.name) < sort_key(ours.name)):
             yield Pair(theirs.name, None, theirs.info)
             theirs = next(right, None)
         elif ours is not None and theirs is not None:
@@ -97,7 +109,7 @@ def merge(source: Iterable[Found], target: Iterable[Found]) -> Iterator[Pair]:
 def _growing(found: Iterable[Found], side: str) -> Iterator[Found]:
     last: str | None = None
     for each in found:
-        if last is not None and each.name <= last:
+        if last is not None and sort_key(each.name) <= sort_key(last):
             raise StorageError(f"the {side}'s listing is out of order: {each.name!r} came after {last!r}")
         last = each.name
         yield each

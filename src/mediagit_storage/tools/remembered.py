@@ -12,7 +12,8 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import Final, Self
 
 from mediagit_storage.events import Event, emit
 from mediagit_storage.journal import journal_name, private_folder, state_folder
-from mediagit_storage.tools.places import lasting_location
+from mediagit_storage.tools.places import lasting_view
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.types import ObjectInfo
 
@@ -28,8 +29,10 @@ __all__ = ["Remembered", "evidence", "remembered_between", "settled"]
 
 #: What is kept of a pair, in bytes: two different pairs do not share it by accident.
 _DIGEST: Final = 16
-#: How many new pairs may be lost with the process.
+#: What may be lost with the process: so many new pairs, the work on so many bytes, and so many seconds.
 _GROUP: Final = 5_000
+_GROUP_BYTES: Final = 256 * 1024 * 1024
+_GROUP_SECONDS: Final = 5.0
 #: A file may be written to twice within one tick of the clock that its ETag is made of.
 _TICK: Final = timedelta(seconds=2)
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS pairs (name TEXT PRIMARY KEY, evidence BLOB NOT NULL) WITHOUT ROWID"
@@ -53,11 +56,11 @@ def settled(info: ObjectInfo, now: datetime | None = None) -> bool:
 
 def remembered_between(kind: str, source: Side, target: Side) -> Remembered:
     """The memory of this user for two folders and one ``kind`` of facts; one that keeps nothing where none could last."""
-    ours, theirs = (lasting_location(side.store, side.prefix) for side in (source, target))
+    ours, theirs = (lasting_view(side.store, side.prefix) for side in (source, target))
     folder = state_folder()
     if ours is None or theirs is None or folder is None:
         return Remembered(None, ("", ""))
-    return Remembered(folder.with_name(kind), ("\n".join(ours), "\n".join(theirs)))
+    return Remembered(folder.with_name(kind), (ours, theirs))
 
 
 class Remembered:
@@ -66,11 +69,17 @@ class Remembered:
     With ``folder`` None nothing is remembered. ``names`` of the two places are written down as a hash only.
     """
 
-    def __init__(self, folder: Path | None, names: tuple[str, str]) -> None:
+    def __init__(
+        self, folder: Path | None, names: tuple[str, str], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = None if folder is None else folder / f"{journal_name('sync', *names)}.sqlite"
         self._connection: sqlite3.Connection | None = None
         self._broken = folder is None
+        self._renewed = False
         self._waiting: dict[str, bytes] = {}
+        self._waiting_bytes = 0
+        self._monotonic = monotonic
+        self._written = monotonic()
         self._lock = threading.Lock()
 
     def known(self, name: str, proof: bytes | None) -> bool:
@@ -82,17 +91,22 @@ class Remembered:
             try:
                 row = connection.execute("SELECT evidence FROM pairs WHERE name = ?", (_stored(name),)).fetchone()
             except sqlite3.Error as error:
-                self._give_up(error)
+                self._failed(error)
                 return False
             return row is not None and row[0] == proof
 
-    def add(self, name: str, proof: bytes) -> None:
-        """The contents under this name are equal under that proof."""
+    def add(self, name: str, proof: bytes, size: int = 0) -> None:
+        """The contents under this name, of ``size`` bytes, are equal under that proof. Written down before long."""
         with self._lock:
             if self._broken:
                 return
             self._waiting[_stored(name)] = proof
-            if len(self._waiting) >= _GROUP:
+            self._waiting_bytes += size
+            if (
+                len(self._waiting) >= _GROUP
+                or self._waiting_bytes >= _GROUP_BYTES
+                or self._monotonic() - self._written >= _GROUP_SECONDS
+            ):
                 self._write()
 
     def close(self) -> None:
@@ -113,14 +127,16 @@ class Remembered:
         self.close()
 
     def _write(self) -> None:
-        connection = self._opened(make=True) if self._waiting else None
-        if connection is not None:
+        while self._waiting and (connection := self._opened(make=True)) is not None:
             try:
                 with connection:
                     connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?)", self._waiting.items())
+                break
             except sqlite3.Error as error:
-                self._give_up(error)
+                self._failed(error)
         self._waiting.clear()
+        self._waiting_bytes = 0
+        self._written = self._monotonic()
 
     def _opened(self, *, make: bool) -> sqlite3.Connection | None:
         """The database; None where it cannot be used, or where there is none yet and nothing to ``make`` one for."""
@@ -132,24 +148,43 @@ class Remembered:
                 self._give_up(error)
         return self._connection
 
+    def _failed(self, error: sqlite3.Error) -> None:
+        """Begin anew where a page of the file is damaged, once; give up otherwise."""
+        if not _is_damage(error) or self._renewed or self._path is None:
+            self._give_up(error)
+            return
+        self._renewed = True
+        self._disconnect()
+        try:
+            _unlink(self._path)
+        except OSError as failure:
+            self._give_up(failure)
+
     def _give_up(self, error: Exception) -> None:
         self._broken = True
         emit(Event("sync.no-memory", f"what is equal cannot be remembered for the next sync: {error}"))
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
 
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault, and not a full disk or somebody who holds it."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
 def _connected(path: Path) -> sqlite3.Connection:
     """The database, made anew where it is damaged or of another format."""
     try:
         return _prepared(path)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        for each in _files(path):
-            each.unlink(missing_ok=True)
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        _unlink(path)
         return _prepared(path)
 
 
@@ -175,12 +210,11 @@ def _check_format(found: int) -> None:
         raise sqlite3.DatabaseError("it is of another format")
 
 
-def _files(path: Path) -> Iterator[Path]:
-    yield path
-    yield path.with_name(f"{path.name}-wal")
-    yield path.with_name(f"{path.name}-shm")
+def _unlink(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def _stored(name: str) -> str:
     # Names that are no UTF-8 come from local files only; SQLite wants text that can be encoded.
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -17,6 +17,7 @@ __all__ = [
     "Selection",
     "find_object",
     "in_folder",
+    "in_the_way",
     "is_marker",
     "nothing_there",
     "select",
@@ -82,6 +83,20 @@ def find_object(store: Storage, key: str) -> ObjectInfo | None:
         return None
 
 
+def in_the_way(store: Storage, key: str) -> str | None:
+    """The object because of which there can be none of this key: it lies where a folder would have to be, or below the key.
+
+    None where there is none. One request for each folder of the key, and a listing.
+    """
+    parts = key.split("/")
+    for length in range(1, len(parts)):
+        folder = "/".join(parts[:length])
+        if find_object(store, folder) is not None:
+            return folder
+    first = next(iter(store.list(f"{key}/")), None)
+    return None if first is None else first.key
+
+
 def in_folder(store: Storage, key: str, *, start_after: str | None = None, exact: bool = False) -> Iterator[ObjectInfo]:
     """The object ``key`` and everything in the folder ``key``; everything for an empty key. In order, after ``start_after``."""
     if key and not key.endswith("/"):
@@ -98,8 +113,11 @@ def nothing_there(store: Storage, key: str) -> NothingThereError:
 
 
 def is_marker(info: ObjectInfo) -> bool:
-    """Whether an object only marks a folder (``photos/``, empty), as some tools leave behind."""
-    return info.key.endswith("/") and not info.size
+    """Whether an object only marks a folder (``photos/``, empty), as some tools leave behind.
+
+    Where a layer hides the size in listings, only what stores no bytes at all is one.
+    """
+    return info.key.endswith("/") and (info.stored_size if info.size is None else info.size) == 0
 
 
 def _contents(store: Storage, prefix: str, itself: ObjectInfo | None = None) -> Iterator[Selected]:

@@ -7,16 +7,25 @@ damage themselves while they are read. A plain folder keeps nothing to compare w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from mediagit_storage.errors import CancelledError, DecryptionError, IntegrityError, NotFoundError, StorageError
+from mediagit_storage.errors import (
+    BucketNotFoundError,
+    CancelledError,
+    DecryptionError,
+    IntegrityError,
+    NotFoundError,
+    PreconditionError,
+    StorageError,
+)
 from mediagit_storage.layers.base import layers_of
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.ahead import reported
-from mediagit_storage.tools.comparing import Verdict, compare, other_attributes
+from mediagit_storage.tools.comparing import Blame, End, Verdict, compare, other_attributes
 from mediagit_storage.tools.contents import digest_of
 from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.outcomes import explained
@@ -25,7 +34,16 @@ from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import Checksum, ObjectInfo
 
-__all__ = ["Problem", "Verified", "VerifyRules", "keeps_digests", "verify_against", "verify_copy", "verify_store"]
+__all__ = [
+    "End",
+    "Problem",
+    "Verified",
+    "VerifyRules",
+    "keeps_digests",
+    "verify_against",
+    "verify_copy",
+    "verify_store",
+]
 
 T = TypeVar("T")
 
@@ -63,13 +81,17 @@ _PROBLEMS: Final[tuple[tuple[type[StorageError], Problem], ...]] = (
 
 
 class Verified(NamedTuple):
-    """What was found out about one name: nothing wrong where ``problem`` is None. ``detail`` says more, for people."""
+    """What was found out about one name: nothing wrong where ``problem`` is None. ``detail`` says more, for people.
+
+    ``side`` tells which of two stores an ``error`` came from.
+    """
 
     name: str
     size: int | None
     problem: Problem | None = None
     detail: str = ""
     error: Exception | None = None
+    side: End | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +116,8 @@ def keeps_digests(store: Storage) -> bool:
 def verify_store(side: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
     """Read every object whole and yield what each is like, in order. An object that is in order counts by its size.
 
-    Raises `NotFoundError` where there is nothing, and what ends a listing. An object that is deleted meanwhile is missing.
+    Raises `NotFoundError` where there is nothing, unless it is a whole storage, and what ends a listing, like a bucket that
+    goes away meanwhile. An object that is deleted meanwhile is missing.
     """
     taken = (each for each in side.required() if rules.rules.filters.takes(each.name) and rules.rules.takes(each.info))
     return _run(taken, partial(_scrubbed, side.store), _size_of_found, rules)
@@ -103,19 +126,27 @@ def verify_store(side: Side, rules: VerifyRules) -> Generator[Verified, None, No
 def verify_against(
     side: Side, manifest: Iterator[ManifestEntry], rules: VerifyRules
 ) -> Generator[Verified, None, None]:
-    """Compare a store with a manifest: both ways, by size and by the BLAKE3 of what is read."""
+    """Compare a store with a manifest: both ways, by size and by the BLAKE3 of what is read.
+
+    A manifest tells no ages: a rule about them leaves out what the store has, with its line, and never what it lacks.
+    """
     expected = (
         Found(each.name, ObjectInfo(each.name, each.size, checksum=Checksum(_BLAKE3, bytes.fromhex(each.blake3))))
         for each in manifest
     )
-    taken = (pair for pair in merge(expected, side.listed()) if rules.rules.filters.takes(pair.name))
+    taken = (
+        pair
+        for pair in merge(expected, side.listed())
+        if rules.rules.filters.takes(pair.name) and (pair.target is None or rules.rules.takes(pair.target))
+    )
     return _run(taken, partial(_against, side.store), _size_of_pair, rules)
 
 
 def verify_copy(source: Side, target: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
     """Compare two stores: what ``target`` lacks, has too much, or has otherwise than ``source``.
 
-    Every byte of both is read, unless ``quick``. Of attributes those are compared that the source has set and both can keep.
+    Every byte of both is read, unless ``quick``. What cannot be read is told with its side: an object that is gone from
+    the source since it was listed is `EXTRA`, one that is gone from the copy `MISSING`. Of attributes those are compared that the source has set and both can keep.
     """
     pairs = merge(source.required(), target.listed())
     taken = (
@@ -140,15 +171,19 @@ def _size_of_pair(pair: Pair) -> int:
 
 
 def _explaining(name: str, info: ObjectInfo, store: Storage, check: Callable[[], Verified]) -> Verified:
-    """The verdict, also where looking fails."""
+    """The verdict, also where looking fails. Without its bucket or root nothing can be said of an object: that is raised."""
     try:
         return check()
-    except CancelledError:
+    except (CancelledError, BucketNotFoundError) as error:
+        error.with_context(operation="get", store=store.description)
         raise
     except StorageError as error:
         explained(error, "get", info.key, store)
-        problem = next(problem for kind, problem in _PROBLEMS if isinstance(error, kind))
-        return Verified(name, info.size, problem, error.message, error)
+        return Verified(name, info.size, _problem_of(error), error.message, error)
+
+
+def _problem_of(error: StorageError) -> Problem:
+    return next(problem for kind, problem in _PROBLEMS if isinstance(error, kind))
 
 
 def _scrubbed(store: Storage, found: Found) -> Verified:
@@ -184,20 +219,36 @@ def _compared(source: Storage, target: Storage, rules: VerifyRules, pair: Pair) 
     ours, theirs = pair.source, pair.target
     if ours is None or theirs is None:
         return _one_sided(pair)
-
-    def check() -> Verified:
-        if None not in {ours.size, theirs.size} and ours.size != theirs.size:
-            return Verified(pair.name, theirs.size, Problem.SIZE, f"{theirs.size:,} bytes instead of {ours.size:,}")
-        verdict = compare(source, ours, target, theirs, contents=not rules.quick)
-        if verdict is Verdict.UNKNOWN:
-            verdict = compare(source, ours, target, theirs, contents=True)
-        if verdict is Verdict.DIFFERENT:
+    if ours.size is not None and theirs.size is not None and ours.size != theirs.size:
+        return Verified(pair.name, theirs.size, Problem.SIZE, f"{theirs.size:,} bytes instead of {ours.size:,}")
+    both, blame = (source, ours, target, theirs), Blame()
+    try:
+        if not _is_equal(both, blame, quick=rules.quick):
             return Verified(pair.name, theirs.size, Problem.CONTENT, "the bytes are different")
-        other = other_attributes(source, ours, target, theirs) if rules.attributes else ()
-        detail = f"another {', '.join(other).replace('_', ' ')}" if other else ""
-        return Verified(pair.name, theirs.size, Problem.ATTRIBUTES if other else None, detail)
+        other = other_attributes(*both, blame=blame) if rules.attributes else ()
+    except (CancelledError, BucketNotFoundError):
+        raise
+    except StorageError as error:
+        return _failed(pair.name, theirs.size, error, blame.end)
+    detail = f"another {', '.join(other).replace('_', ' ')}" if other else ""
+    return Verified(pair.name, theirs.size, Problem.ATTRIBUTES if other else None, detail)
 
-    return _explaining(pair.name, theirs, target, check)
+
+def _is_equal(both: tuple[Storage, ObjectInfo, Storage, ObjectInfo], blame: Blame, *, quick: bool) -> bool:
+    if quick:
+        # One that was written anew since it was listed has no digest to believe: it is read.
+        with suppress(PreconditionError):
+            verdict = compare(*both, blame=blame).verdict
+            if verdict is not Verdict.UNKNOWN:
+                return verdict is Verdict.EQUAL
+    return compare(*both, contents=True, blame=blame).verdict is Verdict.EQUAL
+
+
+def _failed(name: str, size: int | None, error: StorageError, end: End | None) -> Verified:
+    problem = _problem_of(error)
+    if problem is Problem.MISSING and end is End.SOURCE:
+        problem = Problem.EXTRA
+    return Verified(name, size, problem, error.message if end is None else f"the {end}: {error.message}", error, end)
 
 
 def _one_sided(pair: Pair) -> Verified:
