@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from mediagit_storage.backend import BatchLimits, StorageBackend
+from mediagit_storage.errors import UnsupportedError
 from mediagit_storage.types import Attributes, ByteRange, ObjectInfo, ReadOptions
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Placing",
     "PositionalWriting",
     "RangePlacing",
+    "RangesIgnoredError",
     "Relocated",
     "Relocation",
     "placing_of",
@@ -133,9 +135,13 @@ class Placing:
         return replace(self.options, range=ByteRange(self.start, self.length))
 
 
+class RangesIgnoredError(UnsupportedError):
+    """The whole object was sent where a range of it was asked for; nothing of it was read. It has to come as one stream."""
+
+
 class Placed(NamedTuple):
     """How one placing ended: ``length`` bytes from ``start`` of the object that ``info`` tells of are written, or with
-    ``error``. After an error anything may lie in the place of the range; nothing outside of it was touched.
+    ``error``, a `RangesIgnoredError` where the server knows no ranges. After an error anything may lie in the place of the range; nothing outside of it was touched.
     """
 
     operation: Placing

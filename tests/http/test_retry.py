@@ -328,6 +328,19 @@ def test_libcurls_own_second_sending_counts(time):
     assert run(fake.job(), fake.send, rules(time)).maybe_done is True
 
 
+def test_an_error_of_a_hook_is_no_fault_of_the_transfer(time):
+    of_another = error_for(TransferFault(FaultKind.LOST, "of another server", sent=1), "http://other")
+
+    def refresh(response):
+        raise of_another
+
+    fake = Fake(respond(401))
+    with pytest.raises(errors.ConnectionLostError) as caught:
+        run(fake.job(traits=Traits(refreshable=True), repairs={Repair.CREDENTIALS: refresh}), fake.send, rules(time))
+    assert caught.value is of_another
+    assert time.slept == []
+
+
 def test_repairs(time):
     skew = respond(403, ("Date", "x"), body=b"RequestTimeTooSkewed")
     expired = respond(400, body=b"ExpiredToken")
@@ -551,3 +564,85 @@ def test_the_wait_of_one_does_not_hold_up_the_others():
 def test_delays_are_not_negative_for_dates_in_the_past():
     late = (NOW - timedelta(days=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert parse_retry_after(late, NOW) == 0
+
+
+# ---- what others raise within a transfer
+
+
+class Breaking:
+    """A source and a sink, one of whose methods raises the error of another transfer."""
+
+    size = 5
+    rewindable = True
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.error = error_for(TransferFault(FaultKind.LOST, "of another server", sent=1), "http://other")
+
+    def fail(self, here: str) -> None:
+        if here == self.where:
+            raise self.error
+
+    def read(self, count: int) -> bytes:
+        self.fail("read")
+        return b"hello"
+
+    def rewind(self) -> None:
+        """Always possible."""
+
+    def accepts(self, status: int, headers: Headers) -> bool:
+        self.fail("accepts")
+        return True
+
+    def take(self, piece: bytes) -> None:
+        self.fail("take")
+
+    def finish(self) -> int:
+        self.fail("finish")
+        return 5
+
+    def moved(self, count: int) -> None:
+        self.fail("progress")
+
+
+def sent_on(way: str, transport: Transport, job: Job, breaking: Breaking, chosen: Rules) -> Exception | None:
+    """The error of one job, sent in such a way."""
+    if way == "batch":
+        [result] = run_all(iter([job]), transport.send_all, chosen)
+        return result.error
+
+    def streamed(request: Request) -> Response:
+        with transport.stream(request, progress=breaking.moved) as stream:
+            return Response(request, stream.status, stream.headers, list(stream))
+
+    try:
+        run(job, streamed if way == "stream" else lambda one: transport.send(one, progress=breaking.moved), chosen)
+    except errors.StorageError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("lost_before", [False, True])
+@pytest.mark.parametrize(
+    ("way", "where"),
+    [
+        *itertools.product(["send", "batch"], ["read", "accepts", "take", "finish"]),
+        *itertools.product(["send", "stream"], ["read", "progress"]),
+    ],
+)
+def test_what_a_source_a_sink_or_a_callback_raises_ends_it(time, way, where, lost_before):
+    breaking, attempts = Breaking(where), []
+
+    def build(attempt: Attempt) -> Request:
+        attempts.append(attempt.number)
+        if where == "read":
+            body = b"first" if lost_before and attempt.number == 1 else breaking
+            return Request("PUT", server.url + "/k", body=body, fresh_connection=True)
+        return Request("GET", server.url + "/k", sink=None if way == "stream" or where == "progress" else breaking)
+
+    script = [Receive(), answer(200, b"hello" * 100)]
+    with ScriptedServer(*([[Receive(), Reset()]] if lost_before else []), script) as server, Transport() as transport:
+        error = sent_on(way, transport, Job(build), breaking, rules(time, base=0.0))
+    assert error is breaking.error
+    assert error.message == "the connection to http://other broke (of another server)"
+    assert attempts == ([1, 2] if lost_before else [1])

@@ -346,3 +346,14 @@ def test_after_close(transport):
 def test_at_least_one_at_a_time(transport):
     with pytest.raises(ValueError, match="at least 1"):
         transport.send_all(iter([]), concurrency=0)
+
+
+def test_too_much_of_one_that_was_held_up_is_its_own_failure(transport):
+    def bounded(server):
+        for number in range(4):
+            yield Request("GET", f"{server.url}/{number}", max_body=None if number % 2 else 100_000)
+
+    with ScriptedServer([Repeat([Receive(), answer(200, b"x" * 150_000)])]) as server:
+        sent = list(transport.send_all(bounded(server), concurrency=4, buffer_bytes=1000))
+    ended = {each.request.url[-1]: len(each.response.body) if each.response else type(each.error) for each in sent}
+    assert ended == {"0": errors.LimitExceededError, "1": 150_000, "2": errors.LimitExceededError, "3": 150_000}

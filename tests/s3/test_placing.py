@@ -12,11 +12,18 @@ import pytest
 from mediagit_storage import downloading, ledger, positions
 from mediagit_storage.backend import BatchLimits
 from mediagit_storage.backends.s3 import S3Backend
-from mediagit_storage.errors import CancelledError, ConnectionLostError, IntegrityError, StorageError
+from mediagit_storage.errors import (
+    CancelledError,
+    ConnectionLostError,
+    IntegrityError,
+    LimitExceededError,
+    StorageError,
+)
 from mediagit_storage.events import on_event
 from mediagit_storage.facets import Placing, placing_of
 from mediagit_storage.fetching import FetchLimits
 from mediagit_storage.http import placing
+from mediagit_storage.http.faults import FaultKind, TransferFault, error_for
 from mediagit_storage.http.response import Response
 from mediagit_storage.layers.observe import Hook, ObserveLayer
 from mediagit_storage.layers.prefix import PrefixLayer
@@ -188,10 +195,31 @@ def test_what_is_asked_for_counts_and_not_the_status(serve, tmp_path, status):
     assert (tmp_path / "f").read_bytes() == DATA
 
 
-def test_a_server_that_knows_no_ranges(serve, tmp_path):
-    objects = Objects(lambda start, end: [ok(200, DATA)])
-    serve(objects).download("k", tmp_path / "f")
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize("from_", [0, 3 * PART])
+def test_a_server_that_knows_no_ranges_gives_one_stream(serve, tmp_path, held, framed, from_):
+    def whole(start, end):
+        if start < from_:
+            return None
+        chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (SIZE, DATA)
+        return [ok(200, DATA) if framed else answer(200, chunks, [("Transfer-Encoding", "chunked")])]
+
+    objects, events = Objects(whole), []
+    with on_event(events.append):
+        serve(objects).download("k", tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == DATA
+    assert [each.kind for each in events] == ["transfer.no-ranges"]
+    # Each range was asked for once, none of the wholes came into memory, and the rest of the ranges was left alone.
+    assert len(objects.asked) == len(set(objects.asked)) < 11
+    assert not any(held)
+    assert {each.name for each in tmp_path.iterdir()} == {"f", "state"}
+
+
+def test_what_is_not_the_range_is_not_held_without_bound(serve, tmp_path):
+    objects = Objects(lambda start, end: [answer(206, b"x" * 100_000, objects.fields(0, SIZE - 1))])
+    with pytest.raises(LimitExceededError, match=r"\(66,536 bytes\)"):
+        serve(objects).download("k", tmp_path / "f")
+    assert not (tmp_path / "f").exists()
 
 
 @pytest.mark.parametrize("wrong", ["short", "long", "elsewhere", "nonsense"])
@@ -306,3 +334,19 @@ def test_trouble_of_who_watches_is_his_own(serve, tmp_path):
 
     with on_progress(watch), pytest.raises(LookupError, match="of the watcher"):
         serve(Objects()).download("k", tmp_path / "f")
+
+
+def test_what_he_raises_is_no_fault_of_this_transfer(serve, tmp_path):
+    objects = Objects()
+    of_another = error_for(TransferFault(FaultKind.LOST, "of another storage", sent=1), "http://other")
+
+    def watch(report):
+        if report.completed > PART:
+            raise of_another
+
+    with on_progress(watch), pytest.raises(ConnectionLostError) as caught:
+        serve(objects).download("k", tmp_path / "f")
+    assert caught.value is of_another
+    assert caught.value.message.endswith("http://other broke (of another storage)")
+    assert any(frame.name == "watch" for frame in caught.traceback)
+    assert len(objects.asked) == len(set(objects.asked))

@@ -51,13 +51,15 @@ class _Budget:
 class Member(Exchange):
     """One transfer of a batch."""
 
-    __slots__ = ("budget", "oldest", "paused")
+    __slots__ = ("budget", "oldest", "paused", "stuck")
 
     def join(self, request: Request, route: Route, budget: _Budget, *, oldest: bool) -> None:
         """Take part in a common budget."""
         self.budget = budget
         self.oldest = oldest
         self.paused = False
+        #: Whether what came when it went on was refused: libcurl says so once, and may never end the transfer.
+        self.stuck = False
         self.begin(request, route)
 
     def _collect(self, piece: bytes) -> int | None:
@@ -77,7 +79,10 @@ class Member(Exchange):
         self.paused = False
         if self.patience is not UNTIMED:
             self.patience.pause(time.monotonic())
-        self.curl.pause(pycurl.PAUSE_CONT)
+        try:
+            self.curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error:
+            self.stuck = True
 
 
 class Batch:
@@ -181,18 +186,21 @@ class Batch:
     def _collect(self, driver: Driver[Member]) -> None:
         """Turn transfers that are over into results."""
         for curl, code, message in driver.ended():
-            member = self._members[curl]
-            try:
-                result = Sent(member.request, member.finish(code, message), None)
-            except Exception as error:  # noqa: BLE001  # every failure belongs to its request
-                result = Sent(member.request, None, error)
-            self._drop(member, driver, result)
+            self._settle(self._members[curl], driver, code, message)
+
+    def _settle(self, member: Member, driver: Driver[Member], code: int, message: str) -> None:
+        try:
+            result = Sent(member.request, member.finish(code, message), None)
+        except Exception as error:  # noqa: BLE001  # every failure belongs to its request
+            result = Sent(member.request, None, error)
+        self._drop(member, driver, result)
 
     def _drop(self, member: Member, driver: Driver[Member], result: Sent) -> None:
         del self._members[member.curl]
-        driver.end(member, sent=member.sent > 0)
         if result.response is None:
-            self._budget.held -= member.received
+            # Not what was received: the piece that was refused never counted.
+            self._budget.held -= sum(map(len, member.pieces))
+        driver.end(member, sent=member.sent > 0)
         self._ready.append(result)
         if member.paused:
             self._budget.waiting.remove(member)
@@ -224,6 +232,9 @@ class Batch:
             return
         self._look_at = now + _LOOK
         for member in list(self._members.values()):
+            if member.stuck:
+                self._settle(member, driver, pycurl.E_WRITE_ERROR, "what came was refused")
+                continue
             if member.patience is UNTIMED:
                 member.start_clock(now, scope.remaining())
             if member.paused:

@@ -114,8 +114,10 @@ class HttpClient(ABC):
     def send(self, call: Call) -> Retried:
         """Send until there is an answer that no repeating can help, good or bad."""
         transport_send = self.transport.send
+        # Outside, as for later attempts: what signing raises is no fault of a transfer that has not begun.
+        request = self.request(call)
         try:
-            response = transport_send(self.request(call))
+            response = transport_send(request)
         except StorageError as error:
             return run(self.job(call), replayed(error, transport_send), self.rules)
         if response.status < 300 and call.code_of is None:

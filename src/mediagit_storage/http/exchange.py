@@ -8,7 +8,7 @@ from typing import Final
 
 import pycurl  # type: ignore[import-untyped]
 
-from mediagit_storage.http.faults import FaultKind, TransferFault, certificate_detail, error_for, kind_of_code
+from mediagit_storage.http.faults import FaultKind, TransferFault, certificate_detail, disown, error_for, kind_of_code
 from mediagit_storage.http.headers import Headers, Layout, final_head, layout_of, status_of
 from mediagit_storage.http.network import Route, TransportOptions
 from mediagit_storage.http.patience import Patience, seconds_text
@@ -16,7 +16,7 @@ from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response, is_framed
 from mediagit_storage.scope import Scope
 
-__all__ = ["BULK_BUFFER", "UNTIMED", "Exchange", "Progress"]
+__all__ = ["BULK_BUFFER", "UNTIMED", "Exchange", "Progress", "tell"]
 
 #: Told how many more bytes of the body have gone either way.
 Progress = Callable[[int], None]
@@ -207,7 +207,7 @@ class Exchange:
                 sink.take(piece)
                 return None
         except BaseException as error:  # noqa: BLE001  # raised again by finish()
-            self._failure = error
+            self._keep(error)
             return -1
         return self._collect(piece)
 
@@ -223,7 +223,7 @@ class Exchange:
         try:
             return self.request.body.read(count)  # type: ignore[union-attr]  # set only for sources
         except BaseException as error:  # noqa: BLE001  # raised again by finish()
-            self._failure = error
+            self._keep(error)
             return int(pycurl.READFUNC_ABORT)
 
     def _seek(self, offset: int, origin: int) -> int:
@@ -233,9 +233,13 @@ class Exchange:
         try:
             body.rewind()
         except BaseException as error:  # noqa: BLE001  # raised again by finish()
-            self._failure = error
+            self._keep(error)
             return int(pycurl.SEEKFUNC_FAIL)
         return int(pycurl.SEEKFUNC_OK)
+
+    def _keep(self, error: BaseException) -> None:
+        disown(error)
+        self._failure = error
 
     # ---- after
 
@@ -256,9 +260,12 @@ class Exchange:
         return int(self.curl.getinfo(which))
 
     def finish(self, code: int, message: str) -> Response:
-        """The answer, or the error that says why there is none (what a body source raised is raised unchanged)."""
+        """The answer, or the error that says why there is none (what a source or a sink raised is raised unchanged)."""
         if self._failure is not None:
             raise self._failure
+        if self._overflow and not code:
+            # A body that had been held up may end well for libcurl, without the piece that was refused.
+            code = pycurl.E_WRITE_ERROR
         lines, whole = final_head(self.lines)
         if code and not self._answered(code, whole=whole):
             raise self._error(code, message)
@@ -268,10 +275,18 @@ class Exchange:
         if status < 400 and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
             self.check_framing(status, lines)
         request = self.request
-        placed = request.sink.finish() if self._placing and request.sink is not None else None
+        placed = self._placed() if self._placing else None
         return Response(
             request, status, self.headers(lines), self.pieces, attempts=self.sent, cut=code != 0, placed=placed
         )
+
+    def _placed(self) -> int | None:
+        """How many bytes the sink took of this answer."""
+        try:
+            return None if self.request.sink is None else self.request.sink.finish()
+        except BaseException as error:
+            disown(error)
+            raise
 
     def headers(self, head: Sequence[bytes]) -> Headers:
         """The fields of an answer's final head."""
@@ -313,6 +328,15 @@ class Exchange:
         return error_for(
             TransferFault(kind, detail, code=code, sent=self.sent), self._route.origin, system_error=number
         )
+
+
+def tell(progress: Progress, count: int) -> None:
+    """Tell of bytes that moved. What the callback raises is its own, and no fault of the transfer."""
+    try:
+        progress(count)
+    except BaseException as error:
+        disown(error)
+        raise
 
 
 def _is_plain(request: Request) -> bool:

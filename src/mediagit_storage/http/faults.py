@@ -23,7 +23,7 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.http.redact import redact_text
 
-__all__ = ["FaultKind", "TransferFault", "error_for", "fault_of", "kind_of_code"]
+__all__ = ["FaultKind", "TransferFault", "disown", "error_for", "fault_of", "kind_of_code"]
 
 
 class FaultKind(StrEnum):
@@ -58,6 +58,8 @@ class TransferFault(Exception):  # noqa: N818  # never raised: the cause of the 
         self.detail = detail
         self.code = code
         self.sent = sent
+        #: Set once its error came out of what a caller had given to another transfer: see `disown`.
+        self.foreign = False
 
     def __str__(self) -> str:
         number = f"libcurl {self.code}, " if self.code else ""
@@ -182,5 +184,15 @@ def error_for(fault: TransferFault, origin: str, *, system_error: int = 0) -> St
 
 
 def fault_of(error: BaseException) -> TransferFault | None:
-    """The fault behind an error of the transport, None behind any other."""
-    return error.__cause__ if isinstance(error.__cause__, TransferFault) else None
+    """The fault behind an error of the transport, None behind any other, and behind one that was disowned."""
+    fault = error.__cause__
+    return fault if isinstance(fault, TransferFault) and not fault.foreign else None
+
+
+def disown(error: BaseException) -> None:
+    """Tell that a transfer did not fail by itself: a body's source, a sink or a progress callback raised this.
+
+    It may be the error of a transfer of theirs, which must not be taken for a fault of the one that they are part of.
+    """
+    if isinstance(error.__cause__, TransferFault):
+        error.__cause__.foreign = True

@@ -15,7 +15,7 @@ from mediagit_storage.backend import (
     StatOperation,
 )
 from mediagit_storage.errors import IntegrityError
-from mediagit_storage.facets import Placed, Placing
+from mediagit_storage.facets import Placed, Placing, RangesIgnoredError
 from mediagit_storage.http.client import HttpClient
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.operations import Operations, Sending, Step, Value, run_operations
@@ -25,6 +25,8 @@ from mediagit_storage.positions import write_at, write_pieces_at
 
 __all__ = ["FileSink", "place_ranges"]
 
+#: What may be held in memory of an answer that is not the range, in bytes beyond the length of that.
+_BESIDE: Final = 64 * 1024
 #: So many bytes of a range are written at a time: small enough to be in the processor's cache still when they are.
 _GATHERED: Final = 256 * 1024
 
@@ -47,13 +49,24 @@ class FileSink:
         self._pieces: list[bytes] = []
         self._gathered = 0
 
+    @property
+    def length(self) -> int:
+        """Bytes of the range."""
+        return self._end - self._start
+
     def accepts(self, status: int, headers: Headers) -> bool:
-        """Whether the body of such an answer belongs here; then a new attempt begins. Others are read as ever."""
+        """Whether the body of such an answer belongs here; then a new attempt begins. Others are read as ever.
+
+        Raises `RangesIgnoredError` for the whole of an object that is more than this range: each range would bring it
+        again, into memory.
+        """
         part = headers.get("content-range")
+        if part is None and status == 200 and (self._start or headers.get("content-length") != str(self._end)):
+            raise RangesIgnoredError("the server, or something on the way to it, ignores ranges")
         if status not in {200, 206} or part is None:
             return False
         found = parse_content_range(part)
-        if (found.start, found.length) != (self._start, self._end - self._start):
+        if (found.start, found.length) != (self._start, self.length):
             return False
         self._position = self._start
         self._drop()
@@ -80,7 +93,7 @@ class FileSink:
     def _write(self) -> None:
         end = self._position + self._gathered
         if end > self._end:
-            raise IntegrityError(f"the server sent more than the {self._end - self._start:,} bytes of a range")
+            raise IntegrityError(f"the server sent more than the {self.length:,} bytes of a range")
         write_pieces_at(self._descriptor, self._pieces, self._position)
         self._position = end
         self._drop()
@@ -154,10 +167,10 @@ class _Placing(Operations):
 
 
 def _into(step: Sending, sink: FileSink) -> Sending:
-    """The same request, and those that follow it, with a place for the answer."""
+    """The same request, and those that follow it, with a place for the answer. What does not go there is bounded."""
 
     def finish(retried: Retried) -> Value | Sending:
         value = step.finish(retried)
         return _into(value, sink) if isinstance(value, Sending) else value
 
-    return step._replace(call=step.call._replace(sink=sink), finish=finish)
+    return step._replace(call=step.call._replace(sink=sink, max_body=sink.length + _BESIDE), finish=finish)

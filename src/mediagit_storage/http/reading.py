@@ -75,8 +75,9 @@ class HttpReader(ABC):
         client = self._http
         call = self.call(key, options)
         first: Response | StorageError
+        request = client.request(call)
         try:
-            first = client.transport.send(client.request(call))
+            first = client.transport.send(request)
         except StorageError as error:
             first = error
         else:

@@ -366,15 +366,18 @@ class Course:
         return decision
 
     def after_error(self, error: Exception, request: Request) -> Retry | Exception:
-        """What to do after an error of the transport: again, or raise it (with the attempts noted)."""
+        """What to do after an error of the transport: again, or raise it (with the attempts noted). One of somebody
+        else, such as a body's source, is raised as it is.
+        """
         fault = fault_of(error)
-        if fault is not None:
-            situation = self._situation(request)._replace(fault=fault.kind, sent=fault.sent > 0)
-            decision = decide(situation, self.job.traits, self._rules.policy, self._rules.random)
-            if isinstance(decision, Retry):
-                self.maybe_done = self.maybe_done or fault.sent > 0
-                self._next(decision, request)
-                return decision
+        if fault is None:
+            return error
+        situation = self._situation(request)._replace(fault=fault.kind, sent=fault.sent > 0)
+        decision = decide(situation, self.job.traits, self._rules.policy, self._rules.random)
+        if isinstance(decision, Retry):
+            self.maybe_done = self.maybe_done or fault.sent > 0
+            self._next(decision, request)
+            return decision
         return noted(error, self.attempt.number, self.elapsed)
 
     def _situation(self, request: Request) -> Situation:
@@ -401,18 +404,21 @@ def run(job: Job, send: Callable[[Request], Response], rules: Rules = DEFAULT_RU
     """Send a request until there is an answer to take, waiting between the attempts.
 
     An answer that no repeating can help is returned like a good one. Raises the last error of the transport, with
-    attempts and time noted; errors of ``build``, the hooks and the body's source unchanged; and what ends the scope.
+    attempts and time noted; errors of ``build``, the hooks, the body's source or sink and progress callbacks unchanged;
+    and what ends the scope.
     """
     course = Course(job, rules)
     while True:
         request = job.build(course.attempt)
+        outcome: Retry | Retried | Exception
         try:
-            outcome = course.after_response(send(request))
+            response = send(request)
         except StorageError as error:
-            after = course.after_error(error, request)
-            if not isinstance(after, Retry):
+            outcome = course.after_error(error, request)
+            if not isinstance(outcome, Retry):
                 raise
-            outcome = after
+        else:
+            outcome = course.after_response(response)
         if isinstance(outcome, Retried):
             return outcome
         rules.sleep(outcome.delay)

@@ -13,7 +13,7 @@ from typing import Self
 
 from mediagit_storage.errors import ClosedError, ConnectionLostError
 from mediagit_storage.http.driver import SoloDriver
-from mediagit_storage.http.exchange import ERROR_BODY, Exchange, Progress
+from mediagit_storage.http.exchange import ERROR_BODY, Exchange, Progress, tell
 from mediagit_storage.http.headers import Headers, final_head, head_is_complete
 from mediagit_storage.http.network import Route
 from mediagit_storage.http.pool import DriverPool
@@ -159,7 +159,7 @@ class StreamingResponse:
         piece = self._pieces.popleft()
         self.received += len(piece)
         if self._progress is not None:
-            self._progress(len(piece))
+            tell(self._progress, len(piece))
         return piece
 
     def _check_usable(self) -> None:

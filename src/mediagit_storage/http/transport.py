@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from mediagit_storage.http.batch import Batch, Member, Sent
 from mediagit_storage.http.driver import Driver, SoloDriver, Waker
-from mediagit_storage.http.exchange import Exchange, Progress
+from mediagit_storage.http.exchange import Exchange, Progress, tell
 from mediagit_storage.http.network import Route, TransportOptions, origin_of, route_for
 from mediagit_storage.http.pool import DriverPool
 from mediagit_storage.http.redirect import redirected
@@ -61,7 +61,8 @@ class Transport:
         ``progress`` is told about the body as it moves. ``follow`` is how many redirects to the same server are followed
         (307 and 308 of GET, HEAD and PUT); all others are answers like any. Raises `ConnectionLostError`, `StorageTimeoutError`,
         `TruncatedError`, `LimitExceededError`, `ConfigError` (certificates, plain http), `CancelledError`; the cause
-        of each is a `TransferFault`. What a body source raises comes back unchanged.
+        of each is a `TransferFault`. What a source, a sink or ``progress`` raises comes back unchanged, and is no fault
+        of this transfer.
         """
         response = self._send(request, progress)
         while follow > 0 and 300 <= response.status < 400:
@@ -183,5 +184,5 @@ def _run(driver: SoloDriver[Exchange], exchange: Exchange, scope: Scope, progres
         running = driver.step(exchange.patience.wait(now))
         now = time.monotonic()
         if progress is not None and (moved := exchange.body_moved()) > reported:
-            progress(moved - reported)
+            tell(progress, moved - reported)
             reported = moved
