@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 from mediagit_storage.backend import Body, StorageBackend
 from mediagit_storage.errors import (
     CapacityError,
+    ChecksumError,
     IntegrityError,
     InvalidKeyError,
     KeyConflictError,
@@ -28,10 +29,12 @@ from mediagit_storage.errors import (
     UnsupportedError,
 )
 from mediagit_storage.events import Event, emit
+from mediagit_storage.facets import RangesIgnoredError
 from mediagit_storage.fetching import Fetched, FetchLimits, fetch_ranges
 from mediagit_storage.hashing import hash_region, verify_kept
 from mediagit_storage.journal import Journal, journal_name, state_folder
 from mediagit_storage.ledger import Ledger, UnfinishedFile
+from mediagit_storage.mending import forgotten
 from mediagit_storage.progress import Transfer, transfer
 from mediagit_storage.scope import current_scope
 from mediagit_storage.source import FileRegion
@@ -243,22 +246,39 @@ class PartsDownload(Generic[P]):
         """Fetch the object that ``info`` tells of, or the one that is there by now; what is told of that is returned.
 
         None where it cannot be read in ranges, or changes all the time. What breaks off and is gone on with by the
-        same call is told of by the event ``transfer.kept``.
+        same call is told of by the event ``transfer.kept``. Where all of it came and has the wrong digest, what layers
+        of the stack keep of the object is forgotten; if there was anything, all of it is fetched once more.
         """
         for _ in range(_ATTEMPTS):
             pinned = pinned_to(self.backend, info, self.version)
             if pinned is None:
                 return None
             try:
-                return self._in_parts(info, pinned, journal if resume else None)
+                return self._mended(info, pinned, journal if resume else None)
             except PreconditionError:
                 emit(Event("transfer.changed", "the object changed while it was fetched: starting afresh", self.key))
                 info = self.backend.stat(self.key, self.version)
+            except RangesIgnoredError:
+                emit(Event("transfer.no-ranges", "ranges are answered with the whole: fetching one stream", self.key))
+                return None
         return None
 
     def _name(self) -> str:
         # The stack of layers belongs to it: what is below a layer may be other bytes under the same key.
         return journal_name("download", repr(self.backend), self.key, self.version or "", self.landing.place)
+
+    def _mended(self, info: ObjectInfo, pinned: ReadOptions, journal: Journal | None) -> ObjectInfo:
+        """Fetch all of it; once more where it was wrong as a whole and a layer had kept something of it."""
+        try:
+            return self._in_parts(info, pinned, journal)
+        except _WrongWholeError as wrong:
+            if not forgotten(self.backend, self.key, pinned.version):
+                raise ChecksumError(wrong.message) from None
+        emit(Event("transfer.damaged", "what a layer had kept of it was wrong: starting afresh", self.key))
+        try:
+            return self._in_parts(info, pinned, journal)
+        except _WrongWholeError as wrong:
+            raise ChecksumError(wrong.message) from None
 
     def _in_parts(self, info: ObjectInfo, pinned: ReadOptions, journal: Journal | None) -> ObjectInfo:
         self.landing.refuse()
@@ -300,7 +320,10 @@ class PartsDownload(Generic[P]):
         checksum = self.backend.content_checksum(self.key, wanted.pinned)
         if checksum is not None:
             region = FileRegion(part.descriptor, 0, wanted.size)
-            verify_kept(checksum, hash_region(region, 0, wanted.size, checksum.algorithm))
+            try:
+                verify_kept(checksum, hash_region(region, 0, wanted.size, checksum.algorithm))
+            except ChecksumError as error:
+                raise _WrongWholeError(error.message) from error
 
     def _open_part(self, journal: Journal | None) -> tuple[P, Journal | None]:
         """The file to fill, and the journal if this run can be resumed."""
@@ -311,6 +334,10 @@ class PartsDownload(Generic[P]):
             why = "the unfinished file is in use, or not ours"
             emit(Event("transfer.no-journal", f"this transfer cannot be resumed if it breaks off: {why}", self.key))
         return self.landing.new_part(), None
+
+
+class _WrongWholeError(ChecksumError):
+    """All of it came, and it is not what the storage keeps the digest of. Does not leave this module."""
 
 
 class _NoRoomError(OSError):

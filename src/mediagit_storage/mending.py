@@ -2,6 +2,9 @@
 
 A cache proves its files by a checksum, and finds what a disk does to them. It cannot know better than a layer outside of
 it that decrypts, unpacks or compares with a digest: when that one finds damage, the bytes may have been kept so.
+
+That no key at hand opens an object is no damage: others, who have the key, may use the same folder. Nothing is dropped
+then; but what was kept may be an older object, so the storage is asked once which one is current.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from mediagit_storage.backend import (
     StatOperation,
     StorageBackend,
 )
-from mediagit_storage.errors import IntegrityError
+from mediagit_storage.errors import IntegrityError, KeyUnavailableError, StorageError
 from mediagit_storage.layers.base import Layer, closing_with, layers_of
 from mediagit_storage.source import FileRegion
 from mediagit_storage.types import ObjectInfo, ReadOptions
 
-__all__ = ["mended"]
+__all__ = ["forgotten", "mended"]
 
 T = TypeVar("T")
 
@@ -36,11 +39,17 @@ def mended(backend: StorageBackend) -> StorageBackend:
     """A storage whose reads are tried once more where damage may have been kept; ``backend`` itself where nothing is.
 
     After an `IntegrityError` every layer is told to `forget` the object, and if one had kept something of it the read is
-    made again, once. A stream that has given bytes already ends in its error: the next read is right.
+    made again, once. A stream that has given bytes already ends in its error: the next read is right. After a
+    `KeyUnavailableError` nothing is forgotten: the read is made again where a look at the object then succeeds.
     """
     if isinstance(backend, _Mended):
         return backend
     return _Mended(backend) if any(layer.keeps_bytes for layer in [*layers_of(backend)][1:]) else backend
+
+
+def forgotten(backend: StorageBackend, key: str, version: str | None) -> bool:
+    """Have every layer of a stack forget an object, the outermost one too; whether any had kept something of it."""
+    return isinstance(backend, Layer) and backend.forget(key, version)
 
 
 class _Mended(Layer):
@@ -57,7 +66,11 @@ class _Mended(Layer):
 
     def stream(self, key: str, options: ReadOptions) -> Body:
         body = self._tried(lambda: self.inner.stream(key, options), key, options.version)
-        return _MendedBody(body, lambda: self.inner.stream(key, options), lambda: self.forget(key, options.version))
+        return _MendedBody(
+            body,
+            lambda: self.inner.stream(key, options),
+            lambda error: self._may_differ(error, key, options.version),
+        )
 
     def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
         inner = self.inner.batch(operations, limits)
@@ -69,17 +82,31 @@ class _Mended(Layer):
     def _tried(self, attempt: Callable[[], T], key: str, version: str | None) -> T:
         try:
             return attempt()
-        except IntegrityError:
-            if not self.forget(key, version):
+        except IntegrityError as error:
+            if not self._may_differ(error, key, version):
                 raise
         return attempt()
+
+    def _may_differ(self, error: IntegrityError, key: str, version: str | None) -> bool:
+        """Whether another read may show other bytes than those that made this error."""
+        if isinstance(error, KeyUnavailableError):
+            return version is None and self._is_readable(key)
+        return self.forget(key, version)
+
+    def _is_readable(self, key: str) -> bool:
+        # A look asks the storage: a cache that knew of an older object learns of the current one.
+        try:
+            self.inner.stat(key)
+        except StorageError:
+            return False
+        return True
 
     def _completion(self, completion: Completion) -> Completion:
         operation = completion.operation
         if not isinstance(completion.error, IntegrityError) or not isinstance(operation, ReadOperation | StatOperation):
             return completion
         version = operation.version if isinstance(operation, StatOperation) else operation.options.version
-        if not self.forget(operation.key, version):
+        if not self._may_differ(completion.error, operation.key, version):
             return completion
         try:
             if isinstance(operation, StatOperation):
@@ -92,13 +119,13 @@ class _Mended(Layer):
 class _MendedBody(Body):
     """A body that begins anew where damage shows before anything of it was given."""
 
-    def __init__(self, body: Body, again: Callable[[], Body], forget: Callable[[], bool]) -> None:
+    def __init__(self, body: Body, again: Callable[[], Body], may_differ: Callable[[IntegrityError], bool]) -> None:
         self.info = body.info
         self.start = body.start
         self.length = body.length
         self._body = body
         self._again = again
-        self._forget = forget
+        self._may_differ = may_differ
 
     def __iter__(self) -> Iterator[bytes]:
         given = False
@@ -107,7 +134,7 @@ class _MendedBody(Body):
                 given = True
                 yield piece
         except IntegrityError as error:
-            if not self._forget() or given:
+            if not self._may_differ(error) or given:
                 raise
             self._begin_anew(error)
         else:
@@ -118,7 +145,7 @@ class _MendedBody(Body):
         try:
             return self._body.region()
         except IntegrityError as error:
-            if not self._forget():
+            if not self._may_differ(error):
                 raise
             self._begin_anew(error)
         return self._body.region()

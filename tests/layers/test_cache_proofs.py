@@ -13,7 +13,7 @@ from mediagit_storage.clock import SYSTEM_CLOCK
 from mediagit_storage.layers.cache import DiskTier, disk, frames, proofs
 from mediagit_storage.layers.cache.entries import disk_name
 from mediagit_storage.layers.cache.frames import FRAME, framed, judged
-from mediagit_storage.layers.cache.proofs import Identity, Proofs
+from mediagit_storage.layers.cache.proofs import Identity, Proofs, identity_of
 
 K = 1024
 NAME = disk_name("x", 1)
@@ -94,22 +94,89 @@ def test_a_file_that_another_process_replaced_is_proven_anew(tier, summed):
     assert summed == [NAME] * 2
 
 
-def test_use_is_marked_once_a_second_and_leaves_the_time_of_modification(tmp_path):
+def overwrite(path: Path, before: os.stat_result) -> None:
+    """Other bytes of the same length, in place, and the file looks as old as it did."""
+    with path.open("r+b") as file:
+        file.seek(FRAME)
+        file.write(b"XXXX")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_damage_is_found_where_the_time_of_modification_was_put_back(tier, summed):
+    path = path_of(tier)
+    os.utime(path)
+    assert tier.read(NAME) is not None
+    proven = path.stat()
+    while path.stat().st_ctime_ns == proven.st_ctime_ns:  # the clock of a file system is coarse
+        overwrite(path, proven)
+    assert path.stat().st_mtime_ns == proven.st_mtime_ns
+    assert tier.read(NAME) is None
+    assert tier.heals == 1
+
+
+def test_a_write_just_before_the_use_is_marked_is_found(tmp_path, monkeypatch):
+    """Marking sets both times: it would hide that the file was written to."""
+    clock = Ticks()
+    tier = DiskTier(tmp_path / "c", 100 * K, 100, clock=clock)
+    tier.write(NAME, b"content" * 100)
+    assert tier.read(NAME) is not None
+    clock.seconds += 61
+    path, real = path_of(tier), os.utime
+
+    def late(descriptor, *, ns):
+        with path.open("r+b") as file:
+            file.seek(FRAME)
+            file.write(b"XXXX")
+        real(descriptor, ns=ns)
+
+    monkeypatch.setattr(os, "utime", late)
+    assert tier.read(NAME) is None
+    assert tier.heals == 1
+
+
+def test_every_part_of_the_identity_counts(tier):
+    proven = identity_of(path_of(tier).stat())
+    kept = Proofs()
+    kept.add(NAME, proven)
+    assert kept.holds(NAME, proven)
+    for field in Identity._fields:
+        assert not kept.holds(NAME, proven._replace(**{field: getattr(proven, field) + 1})), field
+    kept.drop(NAME)
+    assert not kept.holds(NAME, proven)
+
+
+def test_where_use_cannot_be_marked_the_proof_stays(tmp_path, summed, monkeypatch):
+    tier = DiskTier(tmp_path / "c", 100 * K, 100, clock=Ticks())
+    tier.write(NAME, b"content")
+
+    def refused(*_, **__):
+        raise PermissionError(1, "not yours")
+
+    monkeypatch.setattr(os, "utime", refused)
+    for _ in range(3):
+        assert tier.read(NAME) == b"content"
+    assert summed == [NAME]
+
+
+def test_use_is_marked_once_a_minute_and_leaves_the_time_of_modification(tmp_path, summed):
     clock = Ticks()
     tier = DiskTier(tmp_path / "c", 100 * K, 100, clock=clock)
     tier.write(NAME, b"content")
     path = path_of(tier)
     modified = path.stat().st_mtime_ns
     used, begun = [], clock.seconds
-    for step in (0.0, 0.5, 0.4, 0.2, 0.9, 0.2):
+    for step in (0, 30, 24, 12, 54, 12):
         clock.seconds += step
         tier.read(NAME)
         used.append(path.stat().st_atime_ns / 1e9 - begun)
-    assert used == pytest.approx([0.0, 0.0, 0.0, 1.1, 1.1, 2.2], abs=0.001)
-    clock.seconds += 0.1
-    assert tier.touch(NAME)
-    assert path.stat().st_atime_ns / 1e9 == pytest.approx(clock.seconds, abs=0.001)
+    assert used == pytest.approx([0, 0, 0, 66, 66, 132], abs=0.001)
+    assert summed == [NAME] * 3, "once, and where it was marked"
+    for step, marked in ((10, False), (60, True)):
+        clock.seconds += step
+        assert tier.touch(NAME)
+        assert (path.stat().st_atime_ns / 1e9 == pytest.approx(clock.seconds, abs=0.001)) == marked
     assert path.stat().st_mtime_ns == modified
+    assert not tier.touch(disk_name("y"))
 
 
 def test_proofs_are_bounded(monkeypatch):
@@ -117,9 +184,14 @@ def test_proofs_are_bounded(monkeypatch):
     kept = Proofs()
     names = [f"{number:064}" for number in range(5)]
     for number, name in enumerate(names):
-        kept.add(name, Identity(number, 1, 1))
-    assert [kept.holds(name, Identity(number, 1, 1)) for number, name in enumerate(names)] == [False] * 2 + [True] * 3
-    assert not kept.holds(names[4], Identity(4, 1, 2))
+        kept.add(name, Identity(1, number, 1, 1, 1))
+    assert [kept.holds(name, Identity(1, number, 1, 1, 1)) for number, name in enumerate(names)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("library", [True, False])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from mediagit_storage import downloading
 from mediagit_storage.backend import BatchLimits, Body, Completion, DeleteOperation, ReadOperation, StatOperation
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
-from mediagit_storage.errors import ChecksumError, IntegrityError, NotFoundError
+from mediagit_storage.errors import ChecksumError, IntegrityError, KeyUnavailableError, NotFoundError
+from mediagit_storage.events import on_event
+from mediagit_storage.fetching import FetchLimits
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.cache import CacheConfig, CacheLayer
+from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer
+from mediagit_storage.layers.encrypt.keys import generate_identity
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.layers.readonly import ReadOnlyLayer
 from mediagit_storage.mending import mended
@@ -20,7 +27,7 @@ from mediagit_storage.storage import Storage
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.stacking import make_layer
 from mediagit_storage.tools.contents import opened
-from mediagit_storage.types import PLAIN_PUT, DeleteOptions, ReadOptions
+from mediagit_storage.types import PLAIN_PUT, Checksum, DeleteOptions, ReadOptions
 
 K = 1024
 DATA = content(20 * K)
@@ -273,7 +280,97 @@ def test_forgetting_goes_down_the_stack_under_the_key_that_is_there():
     assert cache.stats().memory_entries == 5
     assert stack.forget("k")
     assert cache.stats().memory_entries == 0
+    assert not stack.forget("k"), "nothing is there any more"
     assert not PrefixLayer(backend, "p/").forget("k")
+
+
+def test_chunks_that_are_on_disk_alone_are_forgotten_too(tmp_path):
+    (tmp_path / "objects").mkdir()
+    with closing(LocalBackend(tmp_path / "objects")) as backend:
+        backend.put("k", BytesSource(DATA), PLAIN_PUT)
+        cache = cache_over(backend, memory_bytes=0, folder=str(tmp_path / "cache"))
+        assert cache.read("k", ReadOptions()).data == DATA
+        assert [cache.forget("k"), cache.forget("k")] == [True, False]
+
+
+def encrypting() -> EncryptConfig:
+    return EncryptConfig(identity=generate_identity().secret)
+
+
+def one_of_many(store):
+    [result] = store.get_many(["k"])
+    if result.error is not None:
+        raise result.error
+    return result.value
+
+
+ENCRYPTED = [lambda store: store.get("k"), lambda store: b"".join(store.stream("k")), one_of_many]
+
+
+@pytest.mark.parametrize("read", ENCRYPTED)
+def test_who_lacks_the_key_takes_nothing_from_those_who_have_it(read):
+    backend = Counting()
+    cache = cache_over(backend)
+    owner, stranger = (Storage(EncryptLayer(cache, encrypting())) for _ in range(2))
+    owner.put("k", DATA)
+    assert owner.get("k") == DATA
+    backend.reads = 0
+    with pytest.raises(KeyUnavailableError):
+        read(stranger)
+    assert owner.get("k") == DATA
+    assert not backend.reads
+
+
+@pytest.mark.parametrize("read", ENCRYPTED)
+def test_an_object_that_was_replaced_for_another_key_is_found_behind_the_kept_one(read):
+    backend = Counting()
+    cache = cache_over(backend)
+    mine = encrypting()
+    Storage(EncryptLayer(cache, encrypting())).put("k", DATA)
+    cache.read("k", ReadOptions())
+    Storage(EncryptLayer(backend, mine)).put("k", DATA[1:])
+    assert read(Storage(EncryptLayer(cache, mine))) == DATA[1:]
+
+
+class Digesting(Counting):
+    """Keeps the digest of whole objects, is read in ranges, and gives as many wrong answers as ``wrong`` says."""
+
+    capabilities = replace(MemoryBackend().capabilities, parallel_reads=True)
+    wrong = 0
+
+    def read(self, key, options):
+        found = super().read(key, options)
+        if self.wrong and found.start:
+            self.wrong -= 1
+            return found._replace(data=flipped(found.data))
+        return found
+
+    def content_checksum(self, key, options):
+        return Checksum("sha256", hashlib.sha256(DATA).digest())
+
+
+@pytest.mark.parametrize(("kept", "wrong", "right"), [(True, 1, True), (True, 9, False), (False, 1, False)])
+@pytest.mark.parametrize("outside", [lambda inner: inner, ReadOnlyLayer])
+def test_a_download_whose_digest_is_wrong_is_made_once_more_where_something_was_kept(
+    tmp_path, monkeypatch, kept, wrong, right, outside
+):
+    monkeypatch.setattr(downloading, "LIMITS", FetchLimits(8 * K, 10 * K, 1, placed=10 * K))
+    monkeypatch.setenv("MGS_STATE_DIR", str(tmp_path / "state"))
+    backend = Digesting()
+    backend.put("k", BytesSource(DATA), PLAIN_PUT)
+    store = Storage(outside(cache_over(backend) if kept else backend))
+    backend.wrong = wrong
+    events = []
+    with on_event(events.append):
+        if right:
+            store.download("k", tmp_path / "k")
+            assert (tmp_path / "k").read_bytes() == DATA
+        else:
+            with pytest.raises(ChecksumError) as caught:
+                store.download("k", tmp_path / "k")
+            assert type(caught.value) is ChecksumError
+            assert [*tmp_path.glob("*k*")] == []
+    assert [each.kind for each in events if each.kind == "transfer.damaged"] == ["transfer.damaged"] * kept
 
 
 def test_a_stack_that_keeps_nothing_inside_is_used_as_it_is():

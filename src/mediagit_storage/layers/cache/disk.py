@@ -4,7 +4,7 @@ Layout: ``entries/XX/...`` holds the files (see `frames` for their form), ``new/
 ``usage`` says how much there is. Whoever adds a file holds a lock on ``usage``, counts the file there first, writes it
 under ``new/`` and renames it into its place. A process that dies in between leaves a count that is too high and perhaps
 a file under ``new/``: the next one that runs out of room counts anew and clears that away. A file's time of access is set
-to that of its last use, to the second, so the least used go first. Readers take no lock.
+to that of its last use, to the minute, so the least used go first. Readers take no lock.
 
 Nothing in here raises for trouble with the disk: what cannot be read is not there, what cannot be written is not kept.
 An event tells of it once.
@@ -23,13 +23,16 @@ from mediagit_storage.clock import Clock
 from mediagit_storage.layers.cache.files import DiskFiles, make_folder, remove_file, seen_below, seen_in
 from mediagit_storage.layers.cache.frames import FRAME, Verdict, framed, judged
 from mediagit_storage.layers.cache.ledger import Ledger
-from mediagit_storage.layers.cache.proofs import Proofs, identity_of
+from mediagit_storage.layers.cache.proofs import Identity, Proofs, identity_of
 from mediagit_storage.layers.cache.usage import DiskUsage, load_usage, save_usage
 
 __all__ = ["DiskTier"]
 
 #: Running out of room frees so much of it at once that looking through the folder is worth it.
 _FILLED_AFTERWARDS: Final = 0.9
+#: A file is not marked as used again so soon after its last use, in nanoseconds: the order of use need not be finer, and
+#: a mark makes every process prove the file anew.
+_MARKED: Final = 60_000_000_000
 
 
 class _Found(NamedTuple):
@@ -83,8 +86,8 @@ class DiskTier:
     def read(self, name: str) -> bytes | None:
         """The content of a file, proven to be what was written, and now the last used one; None where it is not there.
 
-        The checksum is computed once for each file and process (`proofs`). A damaged file is removed. No lock, and four
-        to six calls of the operating system.
+        The checksum is computed once for each file and process (`proofs`), and where its use is marked. A damaged file is
+        removed. No lock, and four to seven calls of the operating system.
         """
         if not self._ledger.usable():
             return None
@@ -97,9 +100,8 @@ class DiskTier:
             self._ledger.trouble(error)
             return None
         try:
-            found = self._found(descriptor, name)
-            if found.content is not None and self._proofs.is_due(name, self._clock.monotonic()):
-                self._mark_used(descriptor)
+            # Before the bytes are read: what others write at the same moment is then seen, or judged.
+            found = self._found(descriptor, name, self._mark_used(descriptor, name))
         except OSError as error:
             self._ledger.trouble(error)
             return None
@@ -117,10 +119,19 @@ class DiskTier:
         return self._ledger.usable() and os.access(self._path(name), os.R_OK)
 
     def touch(self, name: str) -> bool:
-        """Make a file the last used one; whether it is there."""
-        if not self.has(name):
+        """Make a file one of those that were used within the last minute; whether it is there."""
+        if not self._ledger.usable():
             return False
-        self._mark_used(self._path(name))
+        try:
+            descriptor = self._files.open(self._path(name), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            self._mark_used(descriptor, name)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
         return True
 
     # ---- writing
@@ -146,10 +157,9 @@ class DiskTier:
             return False
         return True
 
-    def remove(self, name: str) -> None:
-        """Have no such file. What it took stays counted until somebody counts anew."""
-        if self._ledger.usable():
-            self._unlink(self._path(name))
+    def remove(self, name: str) -> bool:
+        """Have no such file; whether one was removed. What it took stays counted until somebody counts anew."""
+        return self._ledger.usable() and self._unlink(self._path(name))
 
     # ---- the whole of it
 
@@ -185,9 +195,8 @@ class DiskTier:
     def _path(self, name: str) -> str:
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
-    def _found(self, descriptor: int, name: str) -> _Found:
+    def _found(self, descriptor: int, name: str, identity: Identity) -> _Found:
         """What an open file holds. It is summed only where this process has not proven this very file before."""
-        identity = identity_of(os.fstat(descriptor))
         length = identity.size - FRAME
         if not 0 <= length <= self._largest:
             return _Found("wrong")
@@ -210,17 +219,27 @@ class DiskTier:
         except FileNotFoundError:
             return True
         try:
-            content = self._found(descriptor, name).content
+            content = self._found(descriptor, name, identity_of(os.fstat(descriptor))).content
         finally:
             os.close(descriptor)
         return content is None or over(content)
 
-    def _mark_used(self, file: int | str) -> None:
-        # The time of modification stays: it tells whether the bytes are those that were proven.
-        # The folder may be readable only: the order of use then stays as it is.
+    def _mark_used(self, descriptor: int, name: str) -> Identity:
+        """Note the use of an open file, if the last one was not just now, and give its identity afterwards.
+
+        What was noted is to be proven anew: `os.utime` sets both times, so what others wrote a moment before it would
+        look as old as the bytes that were proven.
+        """
+        status = os.fstat(descriptor)
+        now = self._clock.now_ns()
+        if 0 <= now - status.st_atime_ns < _MARKED:
+            return identity_of(status)
+        # The folder may be readable only: the order of use then stays as it is, and the proof good.
         with contextlib.suppress(OSError):
-            modified = os.stat(file).st_mtime_ns  # noqa: PTH116  # a Path for each file would cost more than the call
-            os.utime(file, ns=(self._clock.now_ns(), modified))
+            os.utime(descriptor, ns=(now, status.st_mtime_ns))
+            self._proofs.drop(name)
+            status = os.fstat(descriptor)
+        return identity_of(status)
 
     def _add(self, ledger: int, path: str, frame: bytes, content: bytes) -> None:
         size = len(frame) + len(content)
@@ -291,6 +310,8 @@ class DiskTier:
         self._unrecorded = now
         return known._replace(hits=known.hits + hits, evictions=known.evictions + evictions, heals=known.heals + heals)
 
-    def _unlink(self, path: str) -> None:
-        with contextlib.suppress(OSError):
-            remove_file(path)
+    def _unlink(self, path: str) -> bool:
+        try:
+            return remove_file(path)
+        except OSError:
+            return False

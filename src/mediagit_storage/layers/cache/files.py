@@ -85,10 +85,13 @@ def make_folder(path: str) -> None:
         Path(path).mkdir(mode=0o700, exist_ok=True)
 
 
-def remove_file(path: str) -> None:
-    """Remove one. That it is gone already is fine; one that cannot be removed must not be counted as gone: `OSError`."""
-    with contextlib.suppress(FileNotFoundError):
+def remove_file(path: str) -> bool:
+    """Remove one; False where it is gone already. One that cannot be removed must not be counted as gone: `OSError`."""
+    try:
         os.unlink(path)  # noqa: PTH108  # a Path for each file would cost more than the call
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _shards(path: str) -> list[str]:

@@ -92,10 +92,12 @@ class MemoryTier:
                 self._bytes -= len(evicted)
                 self.evictions += 1
 
-    def drop_chunk(self, chunk: ChunkId) -> None:
-        """Let go of a chunk."""
+    def drop_chunk(self, chunk: ChunkId) -> bool:
+        """Let go of a chunk; whether it was here."""
         with self._lock:
-            self._bytes -= len(self._chunks.pop(chunk, b""))
+            data = self._chunks.pop(chunk, None)
+            self._bytes -= len(data or b"")
+        return data is not None
 
     @property
     def held(self) -> tuple[int, int]:

@@ -301,23 +301,23 @@ class Shelf:
         with self._lock:
             self.validations += 1
 
-    def drop_chunks(self, head: Head, indexes: Iterable[int]) -> None:
-        """Hold these no longer: they may be wrong."""
+    def drop_chunks(self, head: Head, indexes: Iterable[int]) -> bool:
+        """Hold these no longer: they may be wrong. Whether any of them was there."""
+        there = False
         for index in indexes:
-            self.memory.drop_chunk((head.info.key, head.token or "", index))
-            if self.disk is not None:
-                self.disk.remove(self._chunk_name(head, index))
+            there = self.memory.drop_chunk((head.info.key, head.token or "", index)) or there
+            there = (self.disk is not None and self.disk.remove(self._chunk_name(head, index))) or there
+        return there
 
     def forget(self, name: Name) -> bool:
-        """Hold no chunk of an object, whoever put it into the folder; whether there may have been one.
+        """Hold no chunk of an object, whoever put it into the folder; whether there was one.
 
         What is known of the object stays. A later read finds nothing kept of it, and asks the storage.
         """
         head = self.head(name)
         if head is None or head.token is None:
             return False
-        self.drop_chunks(head, range(chunk_count(head.size, self.chunk_size)))
-        return True
+        return self.drop_chunks(head, range(chunk_count(head.size, self.chunk_size)))
 
     # ---- what was not found, and where ranges ended
 
