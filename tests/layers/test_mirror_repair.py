@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import sqlite3
 import warnings
@@ -15,15 +16,20 @@ from mediagit_storage import on_event
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
+    AccessError,
     BucketNotFoundError,
+    CapacityError,
     ChecksumError,
+    ConfigError,
     ConnectionLostError,
     IntegrityError,
+    KeyConflictError,
     StorageError,
+    UnavailableError,
     UnsupportedError,
 )
 from mediagit_storage.layers.checksum import ChecksumLayer
-from mediagit_storage.layers.mirror import MirrorConfig, MirrorLayer, RepairRules, pending
+from mediagit_storage.layers.mirror import MirrorConfig, MirrorLayer, RepairRules, pending, repairing
 from mediagit_storage.layers.mirror.pending import Pending
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.manual_clock import ManualClock
@@ -328,6 +334,46 @@ def test_a_change_that_succeeds_makes_up_for_missed_ones_and_not_for_running_one
     assert noted.count(1) == (0, False)
 
 
+def test_a_change_makes_up_for_nothing_that_was_missed_after_it_began(noted):
+    """Numbers follow the beginnings: the one that began first may have been the primary's last."""
+    newest, older = noted.begin([1], ["k"]), noted.begin([1], ["k"])
+    noted.missed(newest, [1])
+    noted.done(older)
+    assert noted.count(1) == (1, False)
+
+
+def test_what_is_missed_again_and_again_is_one_row(noted):
+    noted.missed(noted.begin([1], ["k"], deleting=["k"]), [1])
+    for _ in range(3):
+        noted.missed(noted.begin([1], ["k"]), [1])
+    assert [(row.key, row.deleting) for row in noted.left(1)] == [("k", True)]
+
+
+def dead(noted, place, *keys):
+    """Rows of a process that there is not."""
+    noted.begin([1], keys)
+    database = sqlite3.connect(place)
+    with database:
+        database.execute("update behind set process = '999999999:1' where process is not null")
+    database.close()
+
+
+def test_a_change_makes_up_for_what_a_process_left_that_died(noted, place):
+    dead(noted, place, "k")
+    noted.done(noted.begin([1], ["k"]))
+    assert noted.count(1) == (0, False)
+
+
+def test_rows_of_processes_that_died_are_bounded_too(noted, place, monkeypatch):
+    monkeypatch.setattr(pending, "MOST_ROWS", 5)
+    dead(noted, place, *"abcdef")
+    running = noted.begin([1], ["running"])
+    noted.missed(noted.begin([1], ["k"]), [1])
+    assert [row.key for row in noted.left(1)] == [None]
+    noted.undone(running)
+    assert noted.count(1) == (0, True)
+
+
 def test_work_of_a_living_process_is_nobodys_to_repair(noted):
     noted.begin([1], ["running"])
     noted.missed(noted.begin([1], ["missed"]), [1])
@@ -407,6 +453,79 @@ def test_a_replica_that_missed_more_than_was_counted_is_read(case, monkeypatch):
     assert rows.count(1) == (0, False)
 
 
+def test_what_was_deleted_stays_noted_also_when_nobody_counted(case, monkeypatch):
+    """A repair leaves extra objects alone: a replica is not believed about them afterwards either."""
+    rows = note(case, "counted")
+    case.theirs.put("deleted", b"1")
+    case.store.put("k", b"1")
+    monkeypatch.setattr(pending, "MOST_ROWS", 1)
+    note(case, "more")
+    assert rows.count(1)[1]
+    monkeypatch.setattr(pending, "MOST_ROWS", 9)
+    assert case.repair() == {"deleted": ("extra", False)}
+    assert (rows.is_behind(1, "deleted"), rows.is_behind(1, "k"), rows.count(1)) == (True, False, (1, False))
+    assert case.repair(noted=True) == {"deleted": ("extra", False)}
+    assert case.repair(remove_extra=True, remove_most=True) == {"deleted": ("noted", True)}
+    assert rows.count(1) == (0, False)
+
+
+def test_more_extra_objects_than_are_counted_leave_it_so(case, monkeypatch):
+    monkeypatch.setattr(pending, "MOST_ROWS", 1)
+    rows = note(case, "a")
+    note(case, "b")
+    for key in ("x", "y"):
+        case.theirs.put(key, b"1")
+    monkeypatch.setattr(repairing, "MOST_ROWS", 1)
+    case.repair()
+    assert rows.count(1)[1]
+
+
+def test_a_repair_that_met_a_writer_and_lost_the_primary_is_noted(case):
+    """What it copied is older than what was acknowledged meanwhile, and the last look failed."""
+    case.ours.put("k", b"one")
+    put, stat = case.replica.put, case.primary.stat
+
+    def late(*args):
+        case.replica.put = put
+        case.store.put("k", b"newer")
+        case.primary.stat = lambda *args: (_ for _ in ()).throw(ConnectionLostError("down"))
+        return put(*args)
+
+    case.replica.put = late
+    assert case.repair() == {"k": ("missing", False)}
+    assert case.theirs.get("k") == b"one"
+    assert case.mirror.status().replicas[0].behind == 1
+    case.primary.stat = stat
+    assert case.repair(noted=True) == {"k": ("noted", True)}
+    assert case.in_step()
+    assert case.mirror.status().replicas[0].behind == 0
+
+
+def test_a_repair_that_could_not_begin_to_copy_notes_nothing(case):
+    """The replica was not touched, and may be the one that is right."""
+    case.store.put("k", b"1")
+    case.ours.put("k", b"22")
+    case.primary.read = lambda *args: (_ for _ in ()).throw(ChecksumError("damaged"))
+    assert case.repair() == {"k": ("unreadable", False)}
+    assert case.mirror.status().replicas[0].behind == 0
+
+
+@pytest.mark.parametrize("error", [IntegrityError, CapacityError, StorageError, AccessError, KeyConflictError])
+def test_only_a_refusal_says_that_nothing_was_changed(case, error):
+    """What was stored may be found to be wrong only afterwards."""
+    put = case.primary.put
+
+    def stored(*args):
+        if error not in {AccessError, KeyConflictError}:
+            put(*args)
+        raise error("no")
+
+    case.primary.put = stored
+    with pytest.raises(error):
+        case.store.put("k", b"1")
+    assert case.mirror.status().replicas[0].behind == len([*case.ours.list()])
+
+
 def test_a_noted_repair_asks_for_nothing_else():
     primary = CallLog(MemoryBackend("a"))
     case = Case(primary=primary)
@@ -420,25 +539,30 @@ def test_a_noted_repair_asks_for_nothing_else():
     case.store.close()
 
 
-@pytest.mark.parametrize("harm", ["unwritable", "torn", "full"])
+def down(*args):
+    raise ConnectionLostError("down")
+
+
+def full(*args):
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+def lasting(folder, **options):
+    for name in ("a", "b"):
+        (folder / name).mkdir(exist_ok=True)
+    members = [LocalBackend(folder / name, durability="none") for name in ("a", "b")]
+    return MirrorLayer(members[0], members[1:], MirrorConfig(**{"require": 0, **options}))
+
+
+@pytest.mark.parametrize("harm", ["torn", "full"])
 def test_a_file_that_fails_stops_no_write_and_no_replica_is_believed(tmp_path, harm, monkeypatch):
     """Reads do not fail over any more: nobody knows what the replica lacks."""
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
     state = tmp_path / "state"
-    if harm == "unwritable":
-        state.write_text("a file")
-    config = MirrorConfig(failover=True, state=str(state))
-    mirror = MirrorLayer(LocalBackend(tmp_path / "a", durability="none"), [LocalBackend(tmp_path / "b")], config)
+    mirror = lasting(tmp_path, failover=True, state=str(state))
     if harm == "torn":
         state.mkdir(mode=0o700)
         mirror._following.pending._place.write_bytes(b"this is no database" * 100)
     if harm == "full":
-        database = sqlite3.OperationalError("database or disk is full")
-
-        def full(*args):
-            raise database
-
         monkeypatch.setattr(pending, "_prepared", full)
     told = []
     with on_event(told.append), Storage(mirror) as store:
@@ -446,7 +570,88 @@ def test_a_file_that_fails_stops_no_write_and_no_replica_is_believed(tmp_path, h
         store.put("l", b"1")
         assert [event.kind for event in told] == ["mirror.no-journal"]
         assert store.backend.status().replicas[0].everything
-        mirror.inner.read = lambda key, options: (_ for _ in ()).throw(ConnectionLostError("down"))
+        mirror.inner.read = down
         with pytest.raises(ConnectionLostError):
             store.get("k")
     assert (tmp_path / "b" / "l").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("failover", [False, True])
+def test_a_change_that_can_nowhere_be_noted_is_refused_where_reads_fail_over(tmp_path, failover):
+    state = tmp_path / "state"
+    state.write_text("a file")
+    with Storage(lasting(tmp_path, failover=failover, state=str(state))) as store:
+        if failover:
+            with pytest.raises(UnavailableError, match="nothing was changed"):
+                store.put("k", b"1")
+        else:
+            store.put("k", b"1")
+        assert store.backend.status().replicas[0].everything
+    assert (tmp_path / "a" / "k").exists() is not failover
+
+
+def test_what_could_not_be_noted_is_known_to_all_that_come_later(tmp_path, monkeypatch):
+    """The file fails for the time of one change, and its process is gone afterwards."""
+    options = {"failover": True, "state": str(tmp_path / "state")}
+    with Storage(lasting(tmp_path, **options)) as store:
+        store.put("k", b"1")
+    with monkeypatch.context() as failing, Storage(lasting(tmp_path, **options)) as store:
+        failing.setattr(pending, "_prepared", full)
+        store.backend.replicas[0].delete = down
+        store.delete("k")
+    assert [*(tmp_path / "state").glob("*.behind")]
+    for _ in range(2):
+        with Storage(lasting(tmp_path, **options)) as store:
+            assert store.backend.status().replicas[0].everything
+            store.backend.inner.read = down
+            with pytest.raises(ConnectionLostError):
+                store.get("k")
+    assert not [*(tmp_path / "state").glob("*.behind")], "it is a row by now"
+    with Storage(lasting(tmp_path, **options)) as store:
+        [*store.backend.repair(RepairRules(remove_extra=True, remove_most=True))]
+        assert not store.backend.status().replicas[0].everything
+
+
+def test_notes_that_cannot_be_read_are_no_reason_to_trust_the_primary(tmp_path, monkeypatch):
+    with Storage(lasting(tmp_path, state=str(tmp_path / "state"))) as store:
+        store.put("k", b"right")
+        (tmp_path / "a" / "k").write_bytes(b"WRONG")
+        (tmp_path / "b" / "k").write_bytes(b"right")
+        store.backend._following.pending.close()
+        monkeypatch.setattr(pending, "_prepared", full)
+        [difference] = store.backend.repair(RepairRules(noted=True))
+        assert (difference.kind, difference.repaired) == ("content", False)
+    assert (tmp_path / "b" / "k").read_bytes() == b"right"
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    for name in ("MGS_STATE_DIR", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_lasting_members_without_a_folder_for_notes(tmp_path):
+    """Nothing fails over, it is told of, and a copy in another process knows of nothing."""
+    with pytest.raises(ConfigError, match="no folder to remember in"):
+        lasting(tmp_path, failover=True)
+    told = []
+    with on_event(told.append), Storage(lasting(tmp_path)) as store:
+        assert [event.kind for event in told] == ["mirror.no-journal"]
+        store.put("k", b"1")
+        assert store.backend.status().replicas[0][3:] == (0, False)
+        with pickle.loads(pickle.dumps(store)) as copied:
+            assert copied.backend.status().replicas[0].everything
+
+
+def test_a_child_of_a_fork_does_not_believe_replicas_without_a_file():
+    rows = Pending(None, ["one"], believed=True)
+    rows.begin([1], ["k"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if rows.is_behind(1, "k") and rows.is_behind(1, "other") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (rows.is_behind(1, "k"), rows.is_behind(1, "other")) == (True, False)
+    rows.close()

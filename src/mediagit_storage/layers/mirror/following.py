@@ -9,9 +9,13 @@ from typing import Final, TypeAlias
 
 from mediagit_storage.backend import Body, StorageBackend
 from mediagit_storage.errors import (
+    AccessError,
+    AlreadyExistsError,
     BucketNotFoundError,
-    CancelledError,
+    ConfigError,
     IntegrityError,
+    InvalidKeyError,
+    KeyConflictError,
     NotFoundError,
     PreconditionError,
     StorageError,
@@ -34,13 +38,24 @@ Send: TypeAlias = Callable[[Member], None]
 _ATTEMPTS: Final = 5
 #: Objects up to this many bytes are copied in memory, so that their put can be repeated.
 _SMALL: Final = 1024 * 1024
+#: What says that nothing was changed. Damage that is found afterwards, a full disk or what nobody knows by name does not.
+_REFUSALS: Final = (
+    AccessError,
+    AlreadyExistsError,
+    ConfigError,
+    InvalidKeyError,
+    KeyConflictError,
+    NotFoundError,
+    PreconditionError,
+    UnsupportedError,
+)
 #: Why a replica that is known to be down was not asked. It stays down no longer for that.
 _LEFT_ALONE: Final = UnavailableError("it could not be reached a moment ago")
 
 
 def outcome_unknown(error: BaseException) -> bool:
-    """Whether a change that failed so may have been made all the same."""
-    return not isinstance(error, StorageError) or isinstance(error, UnavailableError | CancelledError)
+    """Whether a change that failed so may have been made all the same: so it is with all that is no refusal."""
+    return not isinstance(error, _REFUSALS)
 
 
 def look(backend: StorageBackend, key: str) -> ObjectInfo | None:
@@ -165,21 +180,36 @@ class Following:
     def bring(self, key: str, member: Member, *, drop: bool = False) -> None:
         """Give a replica what the primary has now, or its absence. Raises what prevents that.
 
-        What the primary's side of it raises comes as a `PrimaryFailedError`.
+        What the primary's side of it raises comes as a `PrimaryFailedError`. Others may write meanwhile, so until the
+        primary was asked again the replica is noted as behind, and stays so unless it was left untouched.
         """
         now = self.now(key)
-        for _ in range(_ATTEMPTS):
-            try:
-                self.give(key, now, member, drop=drop)
-            except PrimaryFailedError as failed:
-                if not _has_gone(failed.error):
-                    raise
-                now = self.now(key)
-                continue
-            before, now = now, self.now(key)
-            if _same(before, now):
-                return
-        raise UnavailableError("the object changed each time that it was copied")
+        ticket = self.pending.begin([member.number], [key])
+        untouched, settled = True, False
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    self.give(key, now, member, drop=drop)
+                except PrimaryFailedError as failed:
+                    if not _has_gone(failed.error):
+                        raise
+                    now = self.now(key)
+                    continue
+                untouched = False
+                before, now = now, self.now(key)
+                if _same(before, now):
+                    settled = True
+                    break
+        except BaseException as error:
+            if untouched and (isinstance(error, PrimaryFailedError) or not outcome_unknown(error)):
+                self.pending.undone(ticket)
+            else:
+                self.pending.missed(ticket, [member.number])
+            raise
+        if not settled:
+            self.pending.missed(ticket, [member.number])
+            raise UnavailableError("the object changed each time that it was copied")
+        self.pending.done(ticket)
 
     def now(self, key: str) -> ObjectInfo | None:
         """What the primary has now."""

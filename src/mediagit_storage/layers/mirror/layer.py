@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import ClassVar, Final
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, StorageBackend
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.errors import IntegrityError, StorageError
+from mediagit_storage.errors import ConfigError, IntegrityError, StorageError
+from mediagit_storage.events import Event, emit
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.mirror.batching import run_batch
 from mediagit_storage.layers.mirror.config import MirrorConfig
@@ -19,6 +21,7 @@ from mediagit_storage.layers.mirror.following import Following, Send, look
 from mediagit_storage.layers.mirror.joining import (
     check_members,
     common_capabilities,
+    lasting,
     names_of,
     one_provider,
     place_of_notes,
@@ -28,6 +31,7 @@ from mediagit_storage.layers.mirror.pending import Pending, Ticket
 from mediagit_storage.layers.mirror.reading import Reads, ReplicaBody, replica_named
 from mediagit_storage.layers.mirror.repairing import Difference, RepairRules, repaired
 from mediagit_storage.layers.mirror.sharing import Again, Late, Shared
+from mediagit_storage.scope import current_scope
 from mediagit_storage.source import BytesSource, Source
 from mediagit_storage.types import (
     JSON,
@@ -46,6 +50,8 @@ from mediagit_storage.types import (
 
 __all__ = ["MirrorLayer"]
 
+logger: Final = logging.getLogger("mediagit_storage")
+
 _PROVIDERS_OWN: Final = frozenset({"storage_class"})
 
 
@@ -60,7 +66,7 @@ class MirrorLayer(Layer):
 
     A put makes one more request, a look whether it still stands; a copy or rename sends the bytes to each replica. A
     `ConfigError`: no replicas, fewer than ``require``, a member that is or holds another one, and ``failover`` with a
-    member that has no conditional reads.
+    member that has no conditional reads, or without a folder to remember in what replicas miss.
     """
 
     layer_name: ClassVar[str] = "mirror"
@@ -82,7 +88,10 @@ class MirrorLayer(Layer):
             Member(number, each, chosen.pause, clock) for number, each in enumerate((inner, *self._backends))
         )
         self._replicas = tuple(others)
-        self._pending = Pending(place_of_notes(inner, self._backends, chosen.state), names_of(self._backends))
+        place = place_of_notes(inner, self._backends, chosen.state)
+        if place is None and lasting((inner, *self._backends)):
+            _without_notes(failover=chosen.failover)
+        self._pending = Pending(place, names_of(self._backends), believed=chosen.failover)
         foreign = frozenset[str]() if one_provider(inner, self._backends) else _PROVIDERS_OWN
         self._following = Following(primary, others, self._pending, require, foreign)
         self._reads = Reads(primary, self._replicas, self._pending, failover=chosen.failover)
@@ -124,6 +133,7 @@ class MirrorLayer(Layer):
             with closing(shared):
                 return self._put(key, shared, ours, partial(self._commit, shared, key), at_once=True)
         again = BytesSource(data) if data is not None else Again(source, declared=options.checksum is not None)
+        first = again.first if isinstance(again, Again) else source
 
         def send(member: Member) -> None:
             plain = theirs if late is None else replace(theirs, attributes=late.decided(), late_attributes=None)
@@ -135,7 +145,7 @@ class MirrorLayer(Layer):
                 # The source is not any more what the primary has stored.
                 self._following.give(key, self._following.now(key), member)
 
-        return self._put(key, source, ours, send, at_once=data is not None)
+        return self._put(key, first, ours, send, at_once=data is not None)
 
     def delete(self, key: str, options: DeleteOptions) -> None:
         """From the primary, then from the replicas, which hold no versions for it: only the current object, or none."""
@@ -230,8 +240,7 @@ class MirrorLayer(Layer):
 
     def batch(self, operations: Iterator[Operation | None], limits: BatchLimits) -> Iterator[Completion]:
         """Reads in the primary's own batch, changes in threads. Where reads fail over, those that failed go one by one."""
-        failover = self._reads.failover
-        return run_batch(self, self.inner, operations, limits, failover=failover)
+        return run_batch(self, self.inner, operations, limits, self._reads)
 
     # ---- the mirror itself
 
@@ -279,7 +288,7 @@ class MirrorLayer(Layer):
             closing_all.callback(self._pending.close)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (MirrorLayer, (self.inner, self._backends, self.config))
+        return (_copy, (self.inner, self._backends, self.config))
 
     def __repr__(self) -> str:
         return f"<MirrorLayer {[*self._backends]!r} over {self.inner!r}>"
@@ -297,6 +306,7 @@ class MirrorLayer(Layer):
         try:
             shared.commit(member)
         except Exception:  # noqa: BLE001  # whatever it was, the source cannot be read again
+            current_scope().check()
             self._following.give(key, self._following.now(key), member)
 
     def _now(self, ticket: Ticket, key: str) -> ObjectInfo | None:
@@ -317,6 +327,23 @@ class MirrorLayer(Layer):
         except BaseException as error:
             self._following.failed(ticket, error)
             raise
+
+
+def _copy(inner: StorageBackend, replicas: Sequence[StorageBackend], config: MirrorConfig) -> MirrorLayer:
+    """One that was pickled; what it remembered in memory alone was left behind."""
+    mirror = MirrorLayer(inner, replicas, config)
+    mirror._pending.forgotten()  # noqa: SLF001  # a part of the class
+    return mirror
+
+
+def _without_notes(*, failover: bool) -> None:
+    """Lasting members, and no folder for notes that last: no other process will know what this one leaves undone."""
+    why = "there is no folder to remember in what replicas miss (set state, or the variable MGS_STATE_DIR)"
+    if failover:
+        raise ConfigError(f"{why}, so reads cannot fail over to them")
+    message = f"{why}: it ends with this process; repair the whole mirror later"
+    logger.warning("mirror: %s", message)
+    emit(Event("mirror.no-journal", message))
 
 
 def _store(member: Member, key: str, source: Source, options: PutOptions) -> None:

@@ -15,7 +15,7 @@ from mediagit_storage.hashing import new_hasher, verify_kept
 from mediagit_storage.layers.base import closing_with
 from mediagit_storage.layers.mirror.following import Following, PrimaryFailedError, look
 from mediagit_storage.layers.mirror.members import Member
-from mediagit_storage.layers.mirror.pending import Behind
+from mediagit_storage.layers.mirror.pending import MOST_ROWS, Behind
 from mediagit_storage.layers.ordered import ordered
 from mediagit_storage.scope import current_scope
 from mediagit_storage.types import Attributes, Checksum, ListOptions, ObjectInfo, ReadOptions
@@ -118,22 +118,30 @@ class _Repair:
                 if difference.repaired:
                     pending.forget(noted[difference.key])
         if uncounted:
-            # It missed so much that nobody counted it: what looks alike may be old, and the primary is right.
-            self._rules = replace(rules, thorough=True, trust_primary=True)
+            # It missed so much that nobody counted it: what looks alike may be old, and the primary is right. Where only the
+            # notes could not be read (number 0) that is no reason to believe damaged bytes.
+            trust = rules.trust_primary or any(row.id for row in uncounted)
+            self._rules = replace(rules, thorough=True, trust_primary=trust)
         if uncounted or not rules.noted:
             yield from self._compare_all(noted.keys(), uncounted)
 
     def _compare_all(self, apart: Collection[str], uncounted: Sequence[Behind]) -> Generator[Difference, None, None]:
-        """All keys of both, but for those that were looked at already."""
+        """All keys of both, but for those that were looked at already.
+
+        Then it is known what was ``uncounted``: extra objects that are left, deleted ones among them, are noted one by one.
+        """
+        left: list[str] = []
         whole = not self._rules.prefix and not self._rules.dry_run
         pairs = (pair for pair in self._pairs() if pair.key not in apart)
         with closing(ordered(self._look_closer, pairs, self._rules.concurrency)) as differences:
             for difference in differences:
                 if difference is not None:
-                    whole = whole and (difference.repaired or difference.kind == "extra")
+                    if uncounted and not difference.repaired:
+                        left.append(difference.key)
+                    whole = whole and (difference.repaired or difference.kind == "extra") and len(left) <= MOST_ROWS
                     yield difference
-        if whole:
-            self._following.pending.forget(uncounted)
+        if whole and uncounted:
+            self._following.pending.narrow(self._member.number, uncounted, left)
 
     def _mend_noted(self, noted: tuple[str, Sequence[Behind]]) -> Difference:
         """An absence in the primary is only passed on where a delete was noted: else it may be the primary's own loss."""
