@@ -94,7 +94,9 @@ def new_hasher(algorithm: str, *, size: int = 0) -> Hasher:
     # Threads of its own: those that the library shares by default are gone after a fork, and it would wait for them.
     options = {"max_threads": min(os.cpu_count() or 1, _MAX_THREADS)} if _is_shared(algorithm, size) else {}
     made = _maker(algorithm)
-    return _Crc64(cast("Callable[[BytesLike, int], int]", made)) if algorithm == "crc64nvme" else cast("Hasher", made(**options))
+    if algorithm == "crc64nvme":
+        return _Crc64(cast("Callable[[BytesLike, int], int]", made))
+    return cast("Hasher", made(**options))
 
 
 @cache

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from mediagit_storage.errors import CancelledError
+from mediagit_storage.scope import current_scope
 
 __all__ = ["Pipe"]
 
 #: Bytes that may wait between the two.
 _MOST: Final = 8 * 1024 * 1024
+#: Seconds after which a sender that waits looks whether its time is over.
+_SLICE: Final = 0.1
 
 
 class Pipe:
@@ -27,9 +30,13 @@ class Pipe:
         self._changed = threading.Condition()
 
     def send(self, piece: bytes) -> bool:
-        """Wait for room and hand over; False when the reader has gone."""
+        """Wait for room and hand over; False when the reader has gone.
+
+        Raises what ends the surrounding scope while it waits. A piece is missing then, so the pipe is aborted.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._gone or self._held < _MOST)
+            while not self._changed.wait_for(lambda: self._gone or self._held < _MOST, _SLICE):
+                self._require_time()
             if not self._gone:
                 self._pieces.append(piece)
                 self._held += len(piece)
@@ -54,6 +61,13 @@ class Pipe:
             self._gone = True
             self._pieces.clear()
             self._changed.notify_all()
+
+    def _require_time(self) -> None:
+        try:
+            current_scope().check()
+        except BaseException:
+            self.abort()
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
         while True:

@@ -6,6 +6,7 @@ import json
 import pickle
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -21,6 +22,7 @@ from mediagit_storage.config import Profile
 from mediagit_storage.errors import (
     AlreadyExistsError,
     BucketNotFoundError,
+    CancelledError,
     CapacityError,
     ConfigError,
     ConnectionLostError,
@@ -44,6 +46,7 @@ from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.layers.readonly import ReadOnlyLayer
 from mediagit_storage.opening import open_storage
 from mediagit_storage.profile_editing import add_profile, rename_profile
+from mediagit_storage.scope import scope
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.sources import Unread, content
@@ -786,6 +789,92 @@ class TestCopyOnRead:
         assert Storage(layer).get("old") == b"in the old"
         assert not sides.store.exists("old")
 
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_a_copy_whose_answer_got_lost_does_not_bring_back_what_is_deleted(self, sides, streamed):
+        found, events = self.brought(sides, lambda: sides.old.delete("old"), lost=True, streamed=streamed)
+        # A stream is opened again after the copy, where nothing is any more.
+        assert found == (None if streamed else b"in the old")
+        assert not sides.new.exists("old")
+        assert [event.kind for event in events] == ["migrating.left"]
+
+    def test_what_somebody_else_has_written_meanwhile_is_not_taken_for_the_copy(self, sides):
+        def overwrite():
+            sides.old.delete("old")
+            sides.new.put("old", b"newer")
+
+        self.brought(sides, overwrite, lost=True)
+        assert sides.new.get("old") == b"newer"
+
+    def test_a_copy_whose_answer_got_lost_stays_where_the_object_is(self, sides):
+        assert self.brought(sides, lambda: None, lost=True)[0] == b"in the old"
+        assert sides.new.get("old") == b"in the old"
+
+    def test_a_copy_only_stays_where_the_old_storage_is_proven_to_have_the_object(self, sides):
+        def fail(name):
+            if name == "stat":
+                raise ConnectionLostError("gone")
+
+        found, events = self.brought(sides, lambda: None, old=CallLog(sides.old.backend, fail))
+        assert found == b"in the old"
+        assert not sides.new.exists("old")
+        assert [(event.kind, "gone" in event.message) for event in events] == [("migrating.left", True)]
+
+    def test_nothing_is_deleted_without_an_etag(self, sides):
+        class Untold(MemoryBackend):
+            def put(self, key, source, options):
+                return replace(super().put(key, source, options), etag=None)
+
+            def delete(self, key, options):
+                assert options.if_match is not None
+                super().delete(key, options)
+
+        new = Untold("untold")
+        found, events = self.brought(sides, lambda: sides.old.delete("old"), new=new)
+        assert (found, events) == (b"in the old", [])
+        assert not Storage(new).exists("old")
+
+    def test_a_copy_that_cannot_be_taken_away_is_told(self, sides):
+        def fail(name):
+            if name == "delete":
+                raise UnavailableError("no deletes now")
+
+        new = CallLog(sides.new.backend, fail)
+        _, (event,) = self.brought(sides, lambda: sides.old.delete("old"), new=new)
+        assert event.kind == "migrating.left"
+        assert "its copy could not be taken away: no deletes now" in event.message
+
+    @pytest.mark.parametrize("at", ["put", "stat", "delete"])
+    def test_the_end_of_a_scope_is_the_readers_matter(self, sides, at):
+        def end(name):
+            if name == at:
+                inside.cancel()
+                inside.check()
+
+        new, old = CallLog(sides.new.backend, end), CallLog(sides.old.backend, end)
+        with scope() as inside, pytest.raises(CancelledError):
+            self.brought(sides, lambda: sides.old.delete("old"), new=new, old=old)
+
+    def brought(self, sides, meanwhile, *, lost=False, streamed=False, new=None, old=None):
+        """What a read gives, and the events, where something happens when the copy is stored."""
+
+        class Meeting(Layer):
+            layer_name = "meeting"
+
+            def put(self, key, source, options):
+                info = self.inner.put(key, source, options)
+                meanwhile()
+                if lost:
+                    raise ConnectionLostError("the answer got lost")
+                return info
+
+        config, events = MigratingConfig(copy_on_read=True), []
+        store = Storage(MigratingLayer(Meeting(new or sides.new.backend, config), old or sides.old.backend, config))
+        with on_event(events.append):
+            try:
+                return (b"".join(store.stream("old")) if streamed else store.get("old")), events
+            except NotFoundError:
+                return None, events
+
     def test_readers_and_a_deleter_at_once_leave_nothing(self):
         for _ in range(20):
             sides = Sides(copy_on_read=True)
@@ -922,6 +1011,21 @@ def test_a_pickle_reopens_both(tmp_path):
         again = pickle.loads(pickle.dumps(store))
         assert [again.get(info.key) for info in again.list()] == [b"new", b"old"]
         again.close()
+
+
+def test_a_storage_that_is_or_holds_the_other_is_refused(tmp_path):
+    bucket = MemoryBackend("bucket")
+    (tmp_path / "link").symlink_to(".")
+    pairs = [
+        (bucket, bucket),
+        (PrefixLayer(bucket, "projects/"), bucket),
+        (bucket, PrefixLayer(bucket, "attic/")),
+        (LocalBackend(tmp_path / "new"), LocalBackend(tmp_path / "link")),
+    ]
+    for new, old in pairs:
+        with pytest.raises(ConfigError, match="one place, or one is in the other"):
+            MigratingLayer(new, old)
+    MigratingLayer(PrefixLayer(bucket, "projects/"), PrefixLayer(bucket, "attic/"))
 
 
 def test_the_old_storage_has_to_be_named():

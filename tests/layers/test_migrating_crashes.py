@@ -51,7 +51,7 @@ class _Cut:
 
     def __getattr__(self, name):
         found = getattr(self._inner, name)
-        if name in {"capabilities", "description", "close"}:
+        if name in {"capabilities", "description", "connection_info", "close"}:
             return found
 
         def called(*args, **kwargs):

@@ -6,13 +6,14 @@ from typing import Final
 
 from mediagit_storage.backend import Body, Content, StorageBackend
 from mediagit_storage.checked import CheckedSource
-from mediagit_storage.errors import UnsupportedError
+from mediagit_storage.errors import StorageError, UnsupportedError
+from mediagit_storage.layers.migrating.courses import proves_absence
 from mediagit_storage.layers.migrating.naming import NamedBody, naming
 from mediagit_storage.progress import NO_TRANSFER
 from mediagit_storage.source import BytesSource, IterableSource
 from mediagit_storage.types import Attributes, CopyOptions, ObjectInfo, PutOptions, ReadOptions
 
-__all__ = ["carry", "kept_attributes", "store"]
+__all__ = ["carry", "is_there", "kept_attributes", "store"]
 
 #: Objects up to this many bytes are held in memory, so that a write which fails on its way can be repeated.
 _SMALL: Final = 1024 * 1024
@@ -46,6 +47,17 @@ def store(value: Content | Body, new: StorageBackend, key: str, options: PutOpti
         return new.put(key, BytesSource(value.data), options)
     pieces = IterableSource(iter(value))
     return new.put(key, CheckedSource(pieces, size=value.length, checksum=None, progress=NO_TRANSFER), options)
+
+
+def is_there(storage: StorageBackend, key: str) -> bool:
+    """Whether an object is there: only a proof says that it is not."""
+    try:
+        storage.stat(key)
+    except StorageError as error:
+        if not proves_absence(error):
+            raise
+        return False
+    return True
 
 
 def kept_attributes(found: Attributes | None, new: StorageBackend) -> Attributes | None:

@@ -26,20 +26,20 @@ from mediagit_storage.errors import (
     PreconditionError,
     StorageError,
 )
-from mediagit_storage.events import Event, emit
 from mediagit_storage.layers.base import Layer, closing_with
-from mediagit_storage.layers.migrating.carrying import carry, kept_attributes, store
+from mediagit_storage.layers.migrating.bringing import bring
+from mediagit_storage.layers.migrating.carrying import carry, is_there
 from mediagit_storage.layers.migrating.config import MigratingConfig, joint_capabilities
 from mediagit_storage.layers.migrating.courses import Answer, Side, Step, Value, course_of, proves_absence
 from mediagit_storage.layers.migrating.merging import merged
 from mediagit_storage.layers.migrating.naming import NamedBody, ToldBody, naming, tell_origin
 from mediagit_storage.layers.migrating.rounds import Rounds
 from mediagit_storage.layers.migrating.tokens import of_new, of_old, told_of_new, told_of_old
+from mediagit_storage.layers.overlap import overlap
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     JSON,
     WHOLE,
-    Attributes,
     Checksum,
     ConnectionInfo,
     CopyOptions,
@@ -69,12 +69,13 @@ class MigratingLayer(Layer):
     object may be one that was overwritten since. Listings are merged as they come; what both have is the new one's.
 
     Deletes go to both, the old one first, so that nothing comes back. Nothing else is changed in the old storage, and
-    nobody else may write to it meanwhile: create-only writes and writes on condition are as atomic as those of the new
+    nobody else may change it meanwhile: create-only writes and writes on condition are as atomic as those of the new
     one then. An ETag of an object that lies in the old storage is a token of its own, and reading is all the old storage
     is asked for with it, except for deletes. The layer closes both storages.
 
     Requests: one for what lies in the new storage; one more for what lies in the old, is in neither, is written on
-    condition, or deleted. An error of the old storage names it.
+    condition, or deleted. An error of the old storage names it. A `ConfigError`: one storage that is or holds the other,
+    and ``copy_on_read`` into one without create-only writes and conditional deletes.
     """
 
     layer_name: ClassVar[str] = "migrating"
@@ -83,6 +84,11 @@ class MigratingLayer(Layer):
         self._options = config or MigratingConfig()
         super().__init__(inner, self._options)
         self._old = old
+        if overlap(inner, old):
+            raise ConfigError(
+                f"{inner.description} and {old.description} are one place, or one is in the other: objects move from one"
+                " storage to another that holds nothing of it"
+            )
         self._capabilities = joint_capabilities(inner.capabilities, old.capabilities, self._options)
         can = inner.capabilities
         if self._options.copy_on_read and not (can.if_absent and can.delete_if_match):
@@ -123,9 +129,9 @@ class MigratingLayer(Layer):
         if not isinstance(value, Content):
             raise TypeError("a read is answered with content")
         if side is Side.OLD and self._brings(options):
-            brought = self._bring(key, value)
+            brought = bring(self._old, self.inner, key, value)
             if brought is not None:
-                return value._replace(info=brought)
+                return value._replace(info=told_of_new(brought))
         return value
 
     def stream(self, key: str, options: ReadOptions) -> Body:
@@ -133,7 +139,7 @@ class MigratingLayer(Layer):
         side, value = self._run(ReadOperation(key, self._asking(options)), self._opened)
         if side is Side.OLD and self._brings(options):
             with _body(value) as body:
-                self._bring(key, body)
+                bring(self._old, self.inner, key, body)
             _, value = self._run(ReadOperation(key, options), self._opened)
         return _body(value)
 
@@ -168,7 +174,7 @@ class MigratingLayer(Layer):
         """
         if options.method == "DELETE":
             self._refuse("links to delete while objects lie in two storages")
-        if options.method == "GET" and not _there(self.inner, key):
+        if options.method == "GET" and not is_there(self.inner, key):
             return self._old.presign(key, options)
         return self.inner.presign(key, options)
 
@@ -196,14 +202,14 @@ class MigratingLayer(Layer):
         if options.if_absent and self._in_old(target):
             raise AlreadyExistsError("an object of this key exists, in the old storage")
         if of_old(options.if_match) is not None:
-            if _there(self.inner, source):
+            if is_there(self.inner, source):
                 raise PreconditionError(_CHANGED)
             return self._carried(source, target, options)
         try:
             return told_of_new(self.inner.copy(source, target, replace(options, if_match=of_new(options.if_match))))
         except StorageError as error:
             # A key that the new storage cannot hold may be the target's.
-            if not proves_absence(error) or (isinstance(error, InvalidKeyError) and _there(self.inner, source)):
+            if not proves_absence(error) or (isinstance(error, InvalidKeyError) and is_there(self.inner, source)):
                 raise
         if options.if_match is not None and self._in_old(source):
             raise PreconditionError(_CHANGED)
@@ -334,7 +340,7 @@ class MigratingLayer(Layer):
 
     def _in_old(self, key: str) -> bool:
         with naming(self._old):
-            return _there(self._old, key)
+            return is_there(self._old, key)
 
     def _carried(self, source: str, target: str, options: CopyOptions) -> ObjectInfo:
         """A copy of an object of the old storage. Onto itself it must not take the place of what was written meanwhile."""
@@ -357,34 +363,6 @@ class MigratingLayer(Layer):
     def _asking(self, options: ReadOptions) -> ReadOptions:
         """The options that bring along what a copy takes along."""
         return replace(options, attributes=True) if self._brings(options) else options
-
-    def _bring(self, key: str, found: Content | Body) -> ObjectInfo | None:
-        """Bring over what was read, if it is still to be had; None where that failed, which is no matter of the reader's.
-
-        An object that is deleted meanwhile must not come back: who finds it gone afterwards takes the copy away again.
-        """
-        try:
-            attributes = kept_attributes(found.info.attributes, self.inner)
-            info = store(found, self.inner, key, PutOptions(attributes, if_absent=True))
-            if self._in_old(key):
-                return told_of_new(replace(info, attributes=attributes or Attributes()))
-            self.inner.delete(key, DeleteOptions(if_match=info.etag))
-        except AlreadyExistsError:
-            return None
-        except StorageError as error:
-            emit(Event("migrating.left", f"{key!r} stays in the old storage: {error.message}", key))
-        return None
-
-
-def _there(storage: StorageBackend, key: str) -> bool:
-    """Whether an object is there: only a proof says that it is not."""
-    try:
-        storage.stat(key)
-    except StorageError as error:
-        if not proves_absence(error):
-            raise
-        return False
-    return True
 
 
 def _body(value: Value) -> Body:

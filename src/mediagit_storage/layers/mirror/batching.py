@@ -1,10 +1,13 @@
-"""Many operations at once: reads travel in the primary's own batch, changes in threads, each with its replicas."""
+"""Many operations at once: reads travel in the primary's own batch, changes in threads, each with its replicas.
+
+Reads that a replica may have to answer, or is named to, go the way that single reads go.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TypeAlias
+from enum import Enum
 
 from mediagit_storage.backend import (
     BatchLimits,
@@ -13,17 +16,23 @@ from mediagit_storage.backend import (
     Operation,
     PutOperation,
     ReadOperation,
-    StatOperation,
     StorageBackend,
 )
 from mediagit_storage.errors import IntegrityError, UnavailableError
 from mediagit_storage.layers.base import closing_with
+from mediagit_storage.layers.mirror.reading import Reads
 from mediagit_storage.layers.ordered import ordered
 from mediagit_storage.scope import current_scope
 
 __all__ = ["run_batch"]
 
-_Change: TypeAlias = PutOperation | DeleteOperation
+
+class _Way(Enum):
+    """How an operation is carried out. Those of two ways never run at the same time: their order may matter."""
+
+    CHANGE = "in a thread, with its replicas"
+    READ = "in the primary's batch"
+    READ_BY_ITSELF = "in a thread"
 
 
 def run_batch(
@@ -31,8 +40,7 @@ def run_batch(
     primary: StorageBackend,
     operations: Iterator[Operation | None],
     limits: BatchLimits,
-    *,
-    failover: bool,
+    reads: Reads,
 ) -> Iterator[Completion]:
     """What `StorageBackend.batch` promises; ``mirror`` carries out single operations."""
     ahead: list[Operation] = []
@@ -40,37 +48,39 @@ def run_batch(
         first = ahead.pop() if ahead else next((each for each in operations if each is not None), None)
         if first is None:
             return
-        if isinstance(first, _Change):
-            changes = _changes(first, operations, ahead)
-            done = ordered(lambda each: _carried_out(mirror, each), changes, limits.concurrency)
+        way = _way(first, reads)
+        alike = _alike(first, way, operations, ahead, reads)
+        if way is _Way.READ:
+            inner = primary.batch(alike, limits)
+            yield from closing_with(inner, (_answered(mirror, each, reads) for each in inner))
+        else:
+            done = ordered(lambda each: _carried_out(mirror, each), _until_none(alike), limits.concurrency)
             with closing(done):
                 yield from done
-        else:
-            inner = primary.batch(_reads(first, operations, ahead), limits)
-            answered = (_answered(mirror, each, failover=failover) for each in inner)
-            yield from closing_with(inner, answered)
 
 
-def _changes(first: _Change, operations: Iterator[Operation | None], ahead: list[Operation]) -> Iterator[_Change]:
-    """The changes up to the next read, which goes to ``ahead``, or to where nothing more comes for now."""
+def _way(operation: Operation, reads: Reads) -> _Way:
+    if isinstance(operation, PutOperation | DeleteOperation):
+        return _Way.CHANGE
+    return _Way.READ_BY_ITSELF if reads.by_itself(operation) else _Way.READ
+
+
+def _alike(
+    first: Operation, way: _Way, operations: Iterator[Operation | None], ahead: list[Operation], reads: Reads
+) -> Iterator[Operation | None]:
+    """Those that go the same way, up to the next that does not, which goes to ``ahead``."""
     yield first
     for operation in operations:
-        if operation is None:
-            return
-        if not isinstance(operation, _Change):
+        if operation is not None and _way(operation, reads) is not way:
             ahead.append(operation)
             return
         yield operation
 
 
-def _reads(
-    first: Operation, operations: Iterator[Operation | None], ahead: list[Operation]
-) -> Iterator[Operation | None]:
-    """The reads up to the next change, which goes to ``ahead``."""
-    yield first
+def _until_none(operations: Iterator[Operation | None]) -> Iterator[Operation]:
+    """Up to where nothing more comes for now."""
     for operation in operations:
-        if isinstance(operation, _Change):
-            ahead.append(operation)
+        if operation is None:
             return
         yield operation
 
@@ -91,10 +101,12 @@ def _carried_out(mirror: StorageBackend, operation: Operation) -> Completion:
         return Completion(operation, None, error)
 
 
-def _answered(mirror: StorageBackend, completion: Completion, *, failover: bool) -> Completion:
+def _answered(mirror: StorageBackend, completion: Completion, reads: Reads) -> Completion:
     """The primary's answer, or that of a replica where reads may fail over: asked for one by one."""
     operation, _, error = completion
-    failed = isinstance(error, UnavailableError | IntegrityError)
-    if failover and failed and isinstance(operation, ReadOperation | StatOperation):
+    if error is None:
+        reads.worked()
+    elif reads.failover and isinstance(error, UnavailableError | IntegrityError):
+        # Asked once more by itself, it is also counted as a failure of the primary.
         return _carried_out(mirror, operation)
     return completion

@@ -10,11 +10,11 @@ from typing import Final
 
 from mediagit_storage.backend import StorageBackend
 from mediagit_storage.capabilities import Capabilities
-from mediagit_storage.errors import ConfigError, UnsupportedError
+from mediagit_storage.errors import ConfigError
 from mediagit_storage.layers.mirror.pending import pending_place
-from mediagit_storage.types import JSON, ConnectionInfo
+from mediagit_storage.layers.overlap import opened_by, overlap
 
-__all__ = ["check_members", "common_capabilities", "names_of", "one_provider", "place_of_notes"]
+__all__ = ["check_members", "common_capabilities", "lasting", "names_of", "one_provider", "place_of_notes"]
 
 _READS: Final = frozenset({"GET"})
 
@@ -27,7 +27,7 @@ def check_members(primary: StorageBackend, replicas: Sequence[StorageBackend], r
         raise ConfigError(f"{require} replicas are required to follow, and there are {len(replicas)}")
     members = [primary, *replicas]
     for one, other in combinations(members, 2):
-        if one is other or _overlap(one, other):
+        if overlap(one, other):
             raise ConfigError(
                 f"{one.description} and {other.description} are one place, or one is in the other: a member of a mirror holds"
                 " nothing of another"
@@ -39,33 +39,15 @@ def check_members(primary: StorageBackend, replicas: Sequence[StorageBackend], r
         )
 
 
-def _overlap(one: StorageBackend, other: StorageBackend) -> bool:
-    """Whether a key of one may be an object of the other: what a repair copies would then be found again as missing."""
-    first, second = _opened_by(one), _opened_by(other)
-    if first is None or second is None or first.type != second.type:
-        return False
-    shorter, longer = sorted((f"{each.description.rstrip('/')}/" for each in (one, other)), key=len)
-    same_server = first.type == "file" or _without_layers(first) == _without_layers(second)
-    return same_server and longer.startswith(shorter)
-
-
-def _without_layers(info: ConnectionInfo) -> dict[str, JSON]:
-    return {name: value for name, value in info.config.items() if name != "layers"}
-
-
-def _opened_by(backend: StorageBackend) -> ConnectionInfo | None:
-    try:
-        return backend.connection_info()
-    except UnsupportedError:
-        return None
-
-
 def place_of_notes(primary: StorageBackend, replicas: Sequence[StorageBackend], folder: str | None) -> Path | None:
-    """Where to remember what is missed: nowhere for what ends with the process."""
-    infos = [_opened_by(each) for each in (primary, *replicas)]
-    if any(info is None or info.type == "memory" for info in infos):
-        return None
-    return pending_place(primary.description, folder)
+    """Where to remember what is missed: nowhere for what ends with the process, or where there is no folder."""
+    return pending_place(primary.description, folder) if lasting((primary, *replicas)) else None
+
+
+def lasting(members: Sequence[StorageBackend]) -> bool:
+    """Whether all of them outlive this process, as far as they say how to open them again."""
+    infos = [opened_by(each) for each in members]
+    return all(info is not None and info.type != "memory" for info in infos)
 
 
 def names_of(replicas: Sequence[StorageBackend]) -> list[str]:

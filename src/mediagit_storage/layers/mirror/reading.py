@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from mediagit_storage.backend import Body, StorageBackend
+from mediagit_storage.backend import Body, ReadOperation, StatOperation, StorageBackend
 from mediagit_storage.errors import IntegrityError, StorageError, UnavailableError
 from mediagit_storage.events import Event, emit
 from mediagit_storage.http.locks import ForkSafeLock
@@ -101,6 +101,15 @@ class Reads:
         if failure is not None:
             raise failure
         return ask(self._primary.backend, options)
+
+    def by_itself(self, operation: ReadOperation | StatOperation) -> bool:
+        """Whether a read is none for the primary's batch: a replica is to answer it, or may have to."""
+        named = replica_named(operation.options.if_match) if isinstance(operation, ReadOperation) else None
+        return named is not None or (self.failover and not self._primary.up)
+
+    def worked(self) -> None:
+        """The primary has answered a read of its batch."""
+        self._primary.worked()
 
     def _of_replica(
         self,
