@@ -32,7 +32,6 @@ class TestSeaweedFS(ConformanceSuite):
         "test_awkward_keys_can_be_copied_renamed_and_deleted": "backslash-is-a-slash",
         "test_awkward_keys_come_back_exactly": "backslash-is-a-slash",
         "test_characters_that_mean_something_elsewhere": "backslash-is-a-slash",
-        "test_awkward_keys_in_links": "backslash-is-a-slash",
         "test_a_deleted_object_is_gone_for_every_call": "folders-outlive-objects",
     }
 
