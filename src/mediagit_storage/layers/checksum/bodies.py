@@ -7,34 +7,14 @@ from collections.abc import Iterator
 from mediagit_storage.backend import Body
 from mediagit_storage.errors import TruncatedError
 from mediagit_storage.hashing import hash_region, new_hasher, verify_kept
+from mediagit_storage.layers.bodies import ToldBody
 from mediagit_storage.source import FileRegion
 from mediagit_storage.types import Checksum, ObjectInfo
 
-__all__ = ["DescribedBody", "VerifiedBody"]
+__all__ = ["VerifiedBody"]
 
 
-class DescribedBody(Body):
-    """``inner`` as it is, under another ``info``."""
-
-    def __init__(self, inner: Body, info: ObjectInfo) -> None:
-        self.info = info
-        self.start = inner.start
-        self.length = inner.length
-        self._inner = inner
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._inner
-
-    def region(self) -> FileRegion | None:
-        """The inner one."""
-        return self._inner.region()
-
-    def close(self) -> None:
-        """Forwarded."""
-        self._inner.close()
-
-
-class VerifiedBody(DescribedBody):
+class VerifiedBody(ToldBody):
     """A whole object: its last piece is given out only when all of it has the digest, else comes a `ChecksumError`."""
 
     def __init__(self, inner: Body, info: ObjectInfo, checksum: Checksum) -> None:

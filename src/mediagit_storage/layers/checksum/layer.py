@@ -20,8 +20,9 @@ from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.errors import ChecksumError, ConfigError, PreconditionError, StorageError, UnsupportedError
 from mediagit_storage.hashing import hash_data, new_hasher, verify_kept
 from mediagit_storage.layers.base import Layer, closing_with
+from mediagit_storage.layers.bodies import ToldBody
 from mediagit_storage.layers.checksum.batching import MappedBatch, Running
-from mediagit_storage.layers.checksum.bodies import DescribedBody, VerifiedBody
+from mediagit_storage.layers.checksum.bodies import VerifiedBody
 from mediagit_storage.layers.checksum.digests import ALGORITHM, kept_checksum, stored_checksum, told, with_checksum
 from mediagit_storage.layers.checksum.sources import Prepared, Spool, prepare
 from mediagit_storage.source import Source
@@ -169,7 +170,7 @@ class ChecksumLayer(Layer):
             body.close()
             raise
         info = told(body.info, checksum)
-        return DescribedBody(body, info) if checksum is None else VerifiedBody(body, info, checksum)
+        return ToldBody(body, info) if checksum is None else VerifiedBody(body, info, checksum)
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """Everything about one object; ``checksum`` is the digest that it keeps."""

@@ -14,8 +14,9 @@ from hashlib import blake2b
 from mediagit_storage.backend import Body, Content, StorageBackend
 from mediagit_storage.errors import AlreadyExistsError, NotFoundError, PreconditionError, StorageError
 from mediagit_storage.events import Event, emit
+from mediagit_storage.layers.bodies import ToldBody
 from mediagit_storage.layers.migrating.carrying import is_there, kept_attributes, store
-from mediagit_storage.layers.migrating.naming import ToldBody, naming
+from mediagit_storage.layers.migrating.naming import naming
 from mediagit_storage.scope import current_scope
 from mediagit_storage.types import Attributes, DeleteOptions, ObjectInfo, PutOptions, ReadOptions
 

@@ -27,12 +27,13 @@ from mediagit_storage.errors import (
     StorageError,
 )
 from mediagit_storage.layers.base import Layer, closing_with
+from mediagit_storage.layers.bodies import ToldBody
 from mediagit_storage.layers.migrating.bringing import bring
 from mediagit_storage.layers.migrating.carrying import carry, is_there
 from mediagit_storage.layers.migrating.config import MigratingConfig, joint_capabilities
 from mediagit_storage.layers.migrating.courses import Answer, Side, Step, Value, course_of, proves_absence
 from mediagit_storage.layers.migrating.merging import merged
-from mediagit_storage.layers.migrating.naming import NamedBody, ToldBody, naming, tell_origin
+from mediagit_storage.layers.migrating.naming import NamedBody, naming, tell_origin
 from mediagit_storage.layers.migrating.rounds import Rounds
 from mediagit_storage.layers.migrating.tokens import of_new, of_old, told_of_new, told_of_old
 from mediagit_storage.layers.overlap import overlap

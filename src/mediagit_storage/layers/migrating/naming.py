@@ -15,10 +15,10 @@ from mediagit_storage.errors import (
     PreconditionError,
     StorageError,
 )
-from mediagit_storage.source import FileRegion
+from mediagit_storage.layers.bodies import ToldBody
 from mediagit_storage.types import ObjectInfo
 
-__all__ = ["NamedBody", "ToldBody", "naming", "tell_origin"]
+__all__ = ["NamedBody", "naming", "tell_origin"]
 
 #: Answers about an object, which are the same whichever storage gives them.
 _ABOUT_OBJECTS: Final = (NotFoundError, AlreadyExistsError, PreconditionError, InvalidRangeError)
@@ -40,27 +40,6 @@ def naming(storage: StorageBackend) -> Iterator[None]:
     except StorageError as error:
         tell_origin(error, storage)
         raise
-
-
-class ToldBody(Body):
-    """``inner`` under another ``info``."""
-
-    def __init__(self, inner: Body, info: ObjectInfo) -> None:
-        self.info = info
-        self.start = inner.start
-        self.length = inner.length
-        self._inner = inner
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._inner
-
-    def region(self) -> FileRegion | None:
-        """The inner one."""
-        return self._inner.region()
-
-    def close(self) -> None:
-        """Forwarded."""
-        self._inner.close()
 
 
 class NamedBody(ToldBody):
