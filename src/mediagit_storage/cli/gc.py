@@ -16,7 +16,7 @@ from mediagit_storage.cli.durations import Duration, duration_text, utc_now
 from mediagit_storage.cli.filter_options import FilteringCommand, filter_options, filters_of
 from mediagit_storage.cli.folders import chosen_side
 from mediagit_storage.cli.framework import Run, common, complete_target
-from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.outcomes import Outcomes
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Session, session
 from mediagit_storage.errors import ConfigError
@@ -170,36 +170,31 @@ class _Tally:
 
     def __init__(self, this: Session, report: ReportFile) -> None:
         self._this = this
-        self._report = report
+        self._outcomes = Outcomes(this, report, "collect")
         self._started = time.monotonic()
         self._found: Counter[State] = Counter()
         self._bytes = 0
-        self._failures = Failures()
 
     def add(self, each: Collected) -> None:
         """One more is marked, gone, or failed."""
         if each.error is not None:
-            self._failures.add(each.error)
-            self._report.error(each.error)
+            self._outcomes.failed(each.error)
             return
         self._found[each.state] += 1
         if each.state in _FREED:
             self._bytes += each.size or 0
         fields: dict[str, JSON] = {"name": each.name, "size": each.size, "status": str(each.state)}
-        self._report.record("collect", fields)
-        if self._this.run.json:
-            self._this.out.record("collect", fields)
-        elif each.state is State.DUE or self._this.run.verbose:
+        if not self._outcomes.told(fields) and (each.state is State.DUE or self._this.run.verbose):
             self._this.out.line(f"{each.state} {each.name}")
 
     def stopped(self, counts: CollectionCounts) -> None:
         """It ended early: tell what was done until then."""
-        if self._bytes or self._failures.count:
+        if self._bytes or self._outcomes.failures.count:
             self._summary(counts)
 
     def close(self, counts: CollectionCounts, rules: CollectionRules) -> int:
         """Name what failed, write the closing line, and return the exit code."""
-        code = self._failures.tell(self._this)
+        code = self._outcomes.failures.tell(self._this)
         self._summary(counts)
         if counts.missing:
             self._this.out.note(f"{counts.missing:,} references lead to no object here")
@@ -214,6 +209,6 @@ class _Tally:
     def _summary(self, counts: CollectionCounts) -> None:
         freed = sum(self._found[state] for state in _FREED)
         others = {str(state): self._found[state] for state in State if state not in _FREED}
-        extra = {"referenced": counts.referenced, **others, "failed": self._failures.count}
+        extra = {"referenced": counts.referenced, **others, "failed": self._outcomes.failures.count}
         verb = "moved to the trash" if self._found[State.TRASHED] else "deleted"
         self._this.out.summary(verb, freed, self._bytes, time.monotonic() - self._started, extra)

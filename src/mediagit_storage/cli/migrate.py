@@ -15,12 +15,12 @@ from mediagit_storage.cli.exit_codes import SOME_FAILED
 from mediagit_storage.cli.filter_options import FilteringCommand, filters_of
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
-from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.outcomes import Outcomes
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.config import Profile, load_profiles
-from mediagit_storage.errors import CancelledError, ConfigError, StorageError
+from mediagit_storage.errors import ConfigError, StorageError
 from mediagit_storage.layers.base import layers_of
 from mediagit_storage.opening import open_storage
 from mediagit_storage.profile_editing import supersede_profile
@@ -214,33 +214,26 @@ class _Tally:
     def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
         self.counts = MigrationCounts()
         self._this = this
-        self._report = report
+        self._outcomes = Outcomes(this, report, "migrate")
         self._dry = dry
         self._started = time.monotonic()
-        self._failures = Failures()
 
     def add(self, step: MigrationStep) -> None:
         """One more is copied, or failed."""
         synced = step.synced
         if synced.error is not None:
-            if isinstance(synced.error, CancelledError):
-                raise synced.error
-            self._failures.add(synced.error)
-            self._report.error(synced.error)
+            self._outcomes.failed(synced.error)
             return
         status = "kept" if synced.action is Action.LEAVE else "planned" if synced.planned else "copied"
         fields: dict[str, JSON] = {
             "name": synced.name, "reason": synced.reason, "size": synced.size, "pass": step.number, "status": status
         }  # fmt: skip
-        self._report.record("migrate", fields)
-        if self._this.run.json:
-            self._this.out.record("migrate", fields)
-        elif self._this.run.verbose or status == "kept":
+        if not self._outcomes.told(fields) and (self._this.run.verbose or status == "kept"):
             self._this.out.note(f"{status} {synced.name} ({synced.reason})")
 
     def close(self) -> int:
         """Name what failed, write the closing line, and return the exit code."""
-        code = self._failures.tell(self._this)
+        code = self._outcomes.failures.tell(self._this)
         self.summary()
         if self.counts.complete:
             kept = f", and {self.counts.kept:,} that are different were kept" if self.counts.kept else ""

@@ -14,11 +14,10 @@ import click
 from mediagit_storage.cli.filter_options import FilteringCommand
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
-from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.outcomes import Outcomes
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
-from mediagit_storage.errors import CancelledError
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.plan import Action, DeletionLimit
 from mediagit_storage.tools.remembered import remembered_between
@@ -117,21 +116,17 @@ class _Tally:
     def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
         self.counts = SyncCounts()
         self._this = this
-        self._report = report
+        self._outcomes = Outcomes(this, report, "sync")
         self._dry = dry
         self._started = time.monotonic()
         self._copied = 0
         self._deleted = 0
         self._bytes = 0
-        self._failures = Failures()
 
     def add(self, synced: Synced) -> None:
         """One more is done, or failed."""
         if synced.error is not None:
-            if isinstance(synced.error, CancelledError):
-                raise synced.error
-            self._failures.add(synced.error)
-            self._report.error(synced.error)
+            self._outcomes.failed(synced.error)
             return
         if synced.action is Action.COPY:
             self._copied += 1
@@ -149,22 +144,21 @@ class _Tally:
             "size": synced.size,
             "status": status,
         }
-        self._report.record("sync", fields)
-        if self._this.run.json:
-            self._this.out.record("sync", fields)
-        elif synced.planned:
+        if self._outcomes.told(fields):
+            return
+        if synced.planned:
             self._this.out.line(f"{synced.action} {synced.name} ({synced.reason})")
         elif self._this.run.verbose:
             self._this.out.note(f"{status} {synced.name} ({synced.reason})")
 
     def stopped(self) -> None:
         """It ended early: tell what was done until then."""
-        if self._copied or self._deleted or self._failures.count:
+        if self._copied or self._deleted or self._outcomes.failures.count:
             self.close()
 
     def close(self) -> int:
         """Name what failed, write the closing line, and return the exit code."""
-        code = self._failures.tell(self._this)
+        code = self._outcomes.failures.tell(self._this)
         if self.counts.withheld:
             self._this.out.note(
                 f"nothing was deleted, because not everything could be copied: {self.counts.withheld:,} left over"
@@ -174,7 +168,7 @@ class _Tally:
             "equal": self.counts.equal,
             "extra": self.counts.extra - self._deleted,
             "skipped": self.counts.left,
-            "failed": self._failures.count,
+            "failed": self._outcomes.failures.count,
         }
         verb = "would have copied" if self._dry else "copied"
         self._this.out.summary(verb, self._copied, self._bytes, time.monotonic() - self._started, others)

@@ -16,6 +16,7 @@ from mediagit_storage.cli.exit_codes import DAMAGED, DIFFERENCES, SOME_FAILED
 from mediagit_storage.cli.filter_options import FilteringCommand
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side
 from mediagit_storage.cli.framework import Run, common, complete_target
+from mediagit_storage.cli.outcomes import Outcomes
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Session, session
@@ -109,12 +110,13 @@ def command(
 
 def _tell(this: Session, results: Generator[Verified, None, None], report: ReportFile) -> int:
     started, found, size = time.monotonic(), Counter[Problem | None](), 0
+    outcomes = Outcomes(this, report, "problem")
     with closing(results):
         for each in results:
             found[each.problem] += 1
             size += each.size or 0 if each.problem is None else 0
             if each.problem is not None:
-                _tell_one(this, each, report)
+                _tell_one(this, each, outcomes)
     counts = {str(problem): found[problem] for problem in Problem}
     if not found:
         this.out.note("nothing was looked at: there is no object here that the options take")
@@ -122,14 +124,11 @@ def _tell(this: Session, results: Generator[Verified, None, None], report: Repor
     return next((code for problems, code in _CODES if any(found[problem] for problem in problems)), 0)
 
 
-def _tell_one(this: Session, each: Verified, report: ReportFile) -> None:
+def _tell_one(this: Session, each: Verified, outcomes: Outcomes) -> None:
     fields: dict[str, JSON] = {
         "name": each.name, "problem": str(each.problem), "size": each.size, "detail": each.detail
     }  # fmt: skip
     if each.side is not None:
         fields["side"] = str(each.side)
-    report.record("problem", fields)
-    if this.run.json:
-        this.out.record("problem", fields)
-    else:
+    if not outcomes.told(fields):
         this.out.line(f"{each.problem} {each.name}{f': {each.detail}' if each.detail else ''}")
