@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from mediagit_storage.backend import BatchLimits, Content, ReadOperation, StorageBackend
+from mediagit_storage.closable import closable
 from mediagit_storage.errors import CancelledError, IntegrityError, PreconditionError, StorageError, TruncatedError
 from mediagit_storage.facets import Place, Placing, placing_of
 from mediagit_storage.ledger import Ranges, missing_ranges
@@ -104,7 +105,7 @@ def _fetch_placed(
             yield Placing(wanted.key, wanted.pinned, *span, wanted.descriptor, arrived)
 
     bounds = BatchLimits(limits.concurrency, limits.concurrency * limits.placed)
-    with closing(_closable(place(placings(), bounds))) as results:
+    with closing(closable(place(placings(), bounds))) as results:
         for operation, info, start, length, error in results:
             scope.check()
             span = (operation.start, operation.length)
@@ -136,7 +137,7 @@ def _fetch_native(
     scope = current_scope()
     with (
         closing(_Writing(wanted.descriptor)) as writing,
-        closing(_closable(backend.batch(operations(), bounds))) as completions,
+        closing(closable(backend.batch(operations(), bounds))) as completions,
     ):
         for completion in completions:
             scope.check()
@@ -195,11 +196,6 @@ def _counted(written: Iterator[Range], report: Transfer) -> Iterator[Range]:
     for span in written:
         report.advance(span[1])
         yield span
-
-
-def _closable(results: Iterator[T]) -> Generator[T, None, None]:
-    """The same, whatever kind of iterator a backend returns: closing it closes that one, if it can be closed."""
-    yield from results
 
 
 def _fetch_threads(

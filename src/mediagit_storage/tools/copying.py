@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from mediagit_storage.backend import BatchLimits, Content, PutOperation, ReadOperation
 from mediagit_storage.batch import Planned, Result, run_batch
+from mediagit_storage.closable import closable
 from mediagit_storage.errors import (
     AlreadyExistsError,
     BucketNotFoundError,
@@ -212,7 +213,7 @@ class _Copier:
                 running[id(operation)] = operation, task
                 yield operation
 
-        with closing(_closable(relocating(operations()))) as results:
+        with closing(closable(relocating(operations()))) as results:
             for operation, info, error, etag in results:
                 _, task = running.pop(id(operation))
                 if error is None:
@@ -230,7 +231,7 @@ class _Copier:
             return
         waiting: deque[tuple[CopyTask, str | None]] = deque()
         plans = (Planned(task.source, ReadOperation(task.source, _DESCRIBED), NO_TRANSFER) for task in tasks)
-        reads = _closable(run_batch(self._source.backend, plans, self.limits))
+        reads = closable(run_batch(self._source.backend, plans, self.limits))
 
         def puts() -> Iterator[Planned]:
             for task, read in zip(tasks, reads, strict=True):
@@ -240,7 +241,7 @@ class _Copier:
         # Closed here, the writes first: what an exception refers to would stay open as long as that is kept.
         with (
             closing(reads),
-            closing(_closable(run_batch(self._target.backend, puts(), self.limits))) as results,
+            closing(closable(run_batch(self._target.backend, puts(), self.limits))) as results,
         ):
             for result in results:
                 task, etag = waiting.popleft()
@@ -319,8 +320,3 @@ class _Inner:
     def complete(self, size: int | None) -> None:
         """It is done: what was not reported by then counts now."""
         self(Progress("", max(self._counted, size or 0), None))
-
-
-def _closable(results: Iterator[T]) -> Generator[T, None, None]:
-    """The same, whatever kind of iterator it is: closing it closes that one, if it can be closed."""
-    yield from results

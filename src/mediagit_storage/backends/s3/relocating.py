@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from typing import Final, NamedTuple
 
-from mediagit_storage.backend import BatchLimits, Completion, StatOperation, StorageBackend
+from mediagit_storage.backend import BatchLimits, StatOperation, StorageBackend
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.copying import Copier
+from mediagit_storage.closable import closable
 from mediagit_storage.errors import AlreadyExistsError, IntegrityError
 from mediagit_storage.facets import Relocated, Relocation
 from mediagit_storage.http.call import Call
@@ -61,7 +62,7 @@ class BatchCopier:
 
     def _looked_at(self, group: list[Relocation], limits: BatchLimits) -> Iterator[_Found | Relocated]:
         looks = {id(look): (look, each) for each in group for look in [StatOperation(each.source)]}
-        with closing(_closable(self._source.batch((look for look, _ in looks.values()), limits))) as completions:
+        with closing(closable(self._source.batch((look for look, _ in looks.values()), limits))) as completions:
             for look, info, error in completions:
                 _, operation = looks[id(look)]
                 if not isinstance(info, ObjectInfo):
@@ -117,8 +118,3 @@ class BatchCopier:
         except Exception as error:  # noqa: BLE001  # every failure belongs to its object
             return Relocated(operation, None, error)
         return Relocated(operation, copied, None, info.etag)
-
-
-def _closable(completions: Iterator[Completion]) -> Generator[Completion, None, None]:
-    """The same, whatever kind of iterator it is: closing it closes that one, if it can be closed."""
-    yield from completions
