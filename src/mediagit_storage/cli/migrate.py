@@ -73,10 +73,11 @@ def command(
 
     SOURCE is only read. Everything in it is copied to TARGET, then read from both and compared, with its attributes; what
     changed meanwhile is copied again, until one pass finds all equal. A run that was interrupted goes on when it is
-    repeated: nothing that was proven is copied or read again.
+    repeated: nothing that was proven is copied or read again (on WebDAV, where ETags can repeat, it is read again).
 
-    With --cutover the profile that leads to SOURCE then leads to TARGET, and to the old place for what is still written
-    there: the old profile stays under its name with -old. What comes late there is brought over with --no-overwrite, which
+    With --cutover the profile that leads to SOURCE then leads to TARGET, and to the old place for keys that TARGET does
+    not have: the old profile stays under its name with -old. Who writes there has to stop, or to change over, by then: of
+    what comes later only new keys are seen. What comes late there is brought over with --no-overwrite, which
     changes nothing that TARGET has. --dry-run counts what would be copied.
     """
     if cutover is not None and (filters_of(ctx) or max_age is not None or min_age is not None):
