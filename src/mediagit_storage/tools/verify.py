@@ -26,7 +26,7 @@ from mediagit_storage.layers.base import layers_of
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.ahead import reported
 from mediagit_storage.tools.comparing import Blame, End, Verdict, compare, other_attributes
-from mediagit_storage.tools.contents import digest_of
+from mediagit_storage.tools.contents import digest_of, opened
 from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.outcomes import explained
 from mediagit_storage.tools.plan import Action, Found, Pair, SyncRules, merge, plan
@@ -189,10 +189,11 @@ def _problem_of(error: StorageError) -> Problem:
 def _scrubbed(store: Storage, found: Found) -> Verified:
     def check() -> Verified:
         info = found.info
-        read = digest_of(store, info.key, _BLAKE3, size=info.size or 0)
-        if info.size is not None and read.size != info.size and read.info.etag == info.etag:
-            return Verified(found.name, info.size, Problem.SIZE, f"{read.size:,} bytes, listed with {info.size:,}")
-        return Verified(found.name, read.size)
+        with opened(store, info.key) as body:
+            size = sum(map(len, body))
+        if info.size is not None and size != info.size and body.info.etag == info.etag:
+            return Verified(found.name, info.size, Problem.SIZE, f"{size:,} bytes, listed with {info.size:,}")
+        return Verified(found.name, size)
 
     return _explaining(found.name, found.info, store, check)
 
