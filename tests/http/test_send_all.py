@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
@@ -167,8 +168,13 @@ def test_leaving_early_aborts_what_travels(transport, how):
         wait_until_closed(server)
 
 
-def pipes() -> int:
-    return sum(os.readlink(each.path).startswith("pipe:") for each in os.scandir("/proc/self/fd") if each.is_symlink())
+def pipes() -> set[str]:
+    """The pipes that are open; what another thread closes meanwhile is not."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{number}"))
+    return {each for each in found if each.startswith("pipe:")}
 
 
 @pytest.mark.parametrize("travelling", [False, True])
@@ -178,12 +184,12 @@ def test_one_that_is_garbage_together_with_its_handles_leaves_nothing(transport,
         before = pipes()
         sent = transport.send_all(requests(server, 40 if travelling else 1), concurrency=8)
         next(sent)
-        assert pipes() == before + 2
+        (made,) = pipes() - before
         kept = [sent]
         kept.append(kept)
         del sent, kept
         gc.collect()
-        assert pipes() == before
+        assert made not in pipes()
         wait_until_closed(server)
 
 
@@ -217,32 +223,30 @@ def test_a_feed_with_nothing_now_is_asked_again(transport):
         assert len(list(transport.send_all(feed(), concurrency=3))) == 20
 
 
-def test_a_waker_makes_it_ask_at_once(transport):
-    waker = Waker()
-    asked, wanted = [], threading.Event()
+def test_a_waker_makes_it_ask_at_once(transport, monkeypatch):
+    monkeypatch.setattr("mediagit_storage.http.batch._ASK_AGAIN", 60.0)
+    waker, asked, wanted = Waker(), threading.Event(), threading.Event()
 
     def feed(server):
         while not wanted.is_set():
-            asked.append(time.monotonic())
+            asked.set()
             yield None
-        asked.append(time.monotonic())
         yield from requests(server, 1)
+
+    def wake():
+        asked.wait()
+        time.sleep(0.02)  # now it waits
+        wanted.set()
+        waker.wake()
 
     try:
         with ScriptedServer([Repeat([Echo()])]) as server:
-            woken = []
-
-            def wake():
-                time.sleep(0.105)
-                wanted.set()
-                woken.append(time.monotonic())
-                waker.wake()
-
             thread = threading.Thread(target=wake)
             thread.start()
+            began = time.monotonic()
             assert len(list(transport.send_all(feed(server), waker=waker))) == 1
             thread.join()
-        assert asked[-1] - woken[0] < 0.015
+        assert time.monotonic() - began < 30
     finally:
         waker.close()
 

@@ -203,4 +203,4 @@ def test_ctrl_c(way):
     assert err == ""
     word, when = out.split()
     assert word == "stopped"
-    assert float(when) - pressed < 0.05
+    assert float(when) - pressed < 1  # at once, not when the transfer ends: the room is for a loaded machine
