@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import pycurl  # type: ignore[import-untyped]
 
+from mediagit_storage.events import details_wanted
+from mediagit_storage.http.attempts import tell_attempt
 from mediagit_storage.http.driver import Driver, Waker
 from mediagit_storage.http.exchange import UNTIMED, Exchange
 from mediagit_storage.http.network import Route
@@ -197,6 +199,8 @@ class Batch:
 
     def _drop(self, member: Member, driver: Driver[Member], result: Sent) -> None:
         del self._members[member.curl]
+        if details_wanted():
+            tell_attempt(member, result.error)
         if result.response is None:
             # Not what was received: the piece that was refused never counted.
             self._budget.held -= sum(map(len, member.pieces))

@@ -259,6 +259,11 @@ class Exchange:
         which = pycurl.SIZE_DOWNLOAD_T if self.request.body is None else pycurl.SIZE_UPLOAD_T
         return int(self.curl.getinfo(which))
 
+    def measured(self) -> tuple[float, int, int]:
+        """Seconds since the transfer began, and the bytes of bodies that went up and came down."""
+        info = self.curl.getinfo
+        return info(pycurl.TOTAL_TIME), int(info(pycurl.SIZE_UPLOAD_T)), int(info(pycurl.SIZE_DOWNLOAD_T))
+
     def finish(self, code: int, message: str) -> Response:
         """The answer, or the error that says why there is none (what a source or a sink raised is raised unchanged)."""
         if self._failure is not None:

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from mediagit_storage.errors import ClosedError, ConnectionLostError
+from mediagit_storage.events import details_wanted
+from mediagit_storage.http.attempts import tell_attempt
 from mediagit_storage.http.driver import SoloDriver
 from mediagit_storage.http.exchange import ERROR_BODY, Exchange, Progress, tell
 from mediagit_storage.http.headers import Headers, final_head, head_is_complete
@@ -80,8 +82,8 @@ class StreamingResponse:
                 # Over already: the body is empty, or there is an error to raise.
                 answer = self._end()
                 self.status, self.headers = answer.status, answer.headers
-        except BaseException:
-            self._release(clean=False)
+        except BaseException as error:
+            self._release(error)
             raise
         return self
 
@@ -103,8 +105,8 @@ class StreamingResponse:
             return self._next()
         except StopIteration:
             raise
-        except BaseException:
-            self._release(clean=False)
+        except BaseException as error:
+            self._release(error)
             raise
         finally:
             self._lock.release()
@@ -125,7 +127,7 @@ class StreamingResponse:
         self._closing = True
         if self._lock.acquire(blocking=False):
             try:
-                self._release(clean=False)
+                self._release()
             finally:
                 self._lock.release()
         else:
@@ -188,9 +190,11 @@ class StreamingResponse:
         self._release(clean=True)
         return answer
 
-    def _release(self, *, clean: bool) -> None:
+    def _release(self, error: BaseException | None = None, *, clean: bool = False) -> None:
         self._pieces.clear()
         if self._free.detach() is not None:
+            if self._generation == self._pool.generation and details_wanted():
+                tell_attempt(self._exchange, error)
             _free(self._pool, self._driver, self._exchange, self._generation, clean=clean)
 
 

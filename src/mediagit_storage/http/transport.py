@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from mediagit_storage.events import details_wanted
+from mediagit_storage.http.attempts import tell_attempt
 from mediagit_storage.http.batch import Batch, Member, Sent
 from mediagit_storage.http.driver import Driver, SoloDriver, Waker
 from mediagit_storage.http.exchange import Exchange, Progress, tell
@@ -80,7 +82,7 @@ class Transport:
         route = self._route(request.url)
         driver = pool.borrow()
         exchange = driver.carrier()
-        clean = False
+        clean, failure = False, None
         try:
             exchange.begin(request, route)
             driver.begin(exchange.curl)
@@ -93,8 +95,13 @@ class Transport:
             code, message = driver.outcome()
             clean = True
             return exchange.finish(code, message)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             if generation == pool.generation:
+                if details_wanted():
+                    tell_attempt(exchange, failure)
                 driver.end(exchange, sent=exchange.sent > 0)
                 if clean:
                     pool.give_back(driver, generation)

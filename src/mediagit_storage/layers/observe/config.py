@@ -24,6 +24,7 @@ class ObserveConfig:
 
     ===============  ================================================================================================
     ``log``          the level of the log line of each operation (failures are at least warnings); None for no lines
+    ``log_http``     a line of each HTTP request as well
     ``metrics``      count in Prometheus' default registry (extra ``metrics``)
     ``trace``        a span for each operation, by the program's OpenTelemetry provider (extra ``trace``)
     ``audit``        the file of the audit log, which is made with mode 0600 where it is missing
@@ -35,6 +36,7 @@ class ObserveConfig:
     """
 
     log: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
+    log_http: bool = False
     metrics: bool = False
     trace: bool = False
     audit: str | None = None
@@ -54,7 +56,7 @@ def hooks_of(config: ObserveConfig, inner: StorageBackend) -> list[Hook]:
     if config.audit is not None:
         hooks.append(AuditHook(config.audit, reads=config.audit_reads, sync=config.audit_sync))
     if config.log is not None:
-        hooks.append(LogHook(logging.getLevelNamesMapping()[config.log]))
+        hooks.append(LogHook(logging.getLevelNamesMapping()[config.log], http=config.log_http))
     return hooks
 
 

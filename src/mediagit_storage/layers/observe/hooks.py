@@ -71,6 +71,8 @@ class Watch:
 
     #: Whether `resumed` and `paused` are called: most do not care.
     paced: bool = False
+    #: Whether `event` is told of details, too: of each request over HTTP, kind ``http.attempt``. Constant.
+    details: bool = False
 
     def resumed(self) -> None:
         """The storage works for the operation from here on, in this context; `paused` follows in the same one.
@@ -99,7 +101,10 @@ class Hook(Watch):
         return self
 
     def batch_event(self, store: str, event: Event) -> None:
-        """Something happened below a batch, and it is not known to which of its operations it belongs."""
+        """Something happened below a batch, and it is not known to which of its operations it belongs.
+
+        Of details (see `Watch.details`) as well, where this hook asks for them.
+        """
 
 
 _actor: ContextVar[str | None] = ContextVar("mediagit_storage_actor", default=None)

@@ -92,7 +92,14 @@ class _ObservedBody(Body):
         return region
 
     def close(self) -> None:
-        self._body.close()
+        if not self._unfinished.alive:
+            self._body.close()
+            return
+        self._running.resume()
+        try:
+            self._body.close()
+        finally:
+            self._running.pause()
         self._finish()
 
     def _finish(self, error: BaseException | None = None) -> None:
@@ -127,6 +134,8 @@ class ObserveLayer(Layer, RangePlacing):
     @classmethod
     def from_config(cls, inner: StorageBackend, config: ObserveConfig) -> ObserveLayer:
         """What ``layer = "observe"`` in a profile makes. One that observes nothing is a `ConfigError`."""
+        if config.log_http and not config.log:
+            raise ConfigError("log_http = true needs log, the level of the lines")
         if not (config.log or config.metrics or config.trace or config.audit):
             raise ConfigError("the layer 'observe' needs at least one of log, metrics, trace and audit")
         return cls(inner, (), config)
@@ -299,7 +308,7 @@ class _Batch:
         try:
             while True:
                 # Not held while the caller has its turn: a generator must not change its caller's context.
-                token = overhear(self._observer.heard)
+                token = overhear(self._observer.heard, details=self._observer.details)
                 try:
                     completion = next(inner, _END)
                 finally:

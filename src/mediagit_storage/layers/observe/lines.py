@@ -6,6 +6,7 @@ import logging
 from dataclasses import fields
 from typing import Final
 
+from mediagit_storage.events import HTTP_ATTEMPT, Event
 from mediagit_storage.layers.observe.hooks import Hook, Record
 
 __all__ = ["LogHook"]
@@ -20,9 +21,13 @@ class LogHook(Hook):
     A line shows keys escaped, so that none can forge another line. Each field of the `Record` is an attribute of the
     `logging.LogRecord` as well, its name led by ``mgs_`` (``mgs_key`` is the key as it is), for formatters that write
     JSON. Costs next to nothing where the level is off.
+
+    With ``http`` there is a line of each request over HTTP as well, before that of its operation, with the fields of
+    the event (``mgs_status``, ``mgs_url`` and so on).
     """
 
-    def __init__(self, level: int = logging.INFO, logger: logging.Logger | None = None) -> None:
+    def __init__(self, level: int = logging.INFO, logger: logging.Logger | None = None, *, http: bool = False) -> None:
+        self.details = http
         self._level = level
         self._logger = logger or logging.getLogger(_LOGGER)
 
@@ -32,6 +37,16 @@ class LogHook(Hook):
         if self._logger.isEnabledFor(level):
             told = {f"mgs_{name}": getattr(record, name) for name in _FIELDS}
             self._logger.log(level, "%s", line_of(record), extra=told)
+
+    def event(self, event: Event) -> None:
+        """Write the line of a request."""
+        if event.kind == HTTP_ATTEMPT and self._logger.isEnabledFor(self._level):
+            told = {f"mgs_{name}": value for name, value in event.fields.items()}
+            self._logger.log(self._level, "%s", event.message, extra=told)
+
+    def batch_event(self, store: str, event: Event) -> None:
+        """Write the line of a request that belongs to one of many operations."""
+        self.event(event)
 
 
 def line_of(record: Record) -> str:

@@ -32,6 +32,8 @@ class Observer:
         self.lock = ForkSafeLock()
         self._abandoned: deque[Running] = deque()
         self._told: set[int] = set()
+        #: Whether one of them asks for details.
+        self.details = any(hook.details for hook in self._hooks)
 
     def begin(
         self, operation: str, key: str | None = None, target: str | None = None, detail: str | None = None
@@ -68,6 +70,8 @@ class Observer:
     def heard(self, event: Event) -> None:
         """An event that belongs to one of many operations, nobody knows which."""
         for hook in self._hooks:
+            if event.detail and not hook.details:
+                continue
             try:
                 hook.batch_event(self.store, event)
             except Exception as error:  # noqa: BLE001  # as above
@@ -113,7 +117,7 @@ class Running(Record):
 
     def resume(self) -> None:
         """The storage works now: its time runs, and its events are heard."""
-        self._token = overhear(self._heard)
+        self._token = overhear(self._heard, details=self._observer.details)
         if self.paced:
             for hook, watch in self.watches:
                 if watch.paced:
@@ -162,6 +166,8 @@ class Running(Record):
             with self._observer.lock.mine():
                 self.attempts += 1
         for hook, watch in self.watches:
+            if event.detail and not watch.details:
+                continue
             try:
                 watch.event(event)
             except Exception as error:  # noqa: BLE001  # as above

@@ -1,21 +1,24 @@
-"""OpenTelemetry spans: one for each operation, retries as events in it (the extra ``trace``).
+"""OpenTelemetry spans: one for each operation, its HTTP requests below it, retries as events (extra ``trace``).
 
 Names and attributes follow the semantic conventions as far as there are any: those for RPC clients
 (https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/) for every storage that is reached over a network, and
-those for S3 (https://opentelemetry.io/docs/specs/semconv/object-stores/s3/) for the S3 family. What they have no word
+those for S3 (https://opentelemetry.io/docs/specs/semconv/object-stores/s3/) for the S3 family; those for HTTP clients
+(https://opentelemetry.io/docs/specs/semconv/http/http-spans/) for each request. What they have no word
 for begins with ``mediagit_storage.``. Recorded as errors are failures alone, as
 https://opentelemetry.io/docs/specs/semconv/general/recording-errors/ asks for.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextvars import Token
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from mediagit_storage.errors import ConfigError
-from mediagit_storage.events import Event
+from mediagit_storage.events import HTTP_ATTEMPT, Event
 from mediagit_storage.layers.observe.hooks import Hook, Record, Watch
 from mediagit_storage.types import ConnectionInfo
 
@@ -72,8 +75,9 @@ class TraceHook(Hook):
         self._tracer = trace.get_tracer(_OWN, version("mediagit-storage"), provider)
         self._failure = trace.StatusCode.ERROR
         self._kind = trace.SpanKind.INTERNAL if place.type in _LOCAL else trace.SpanKind.CLIENT
-        self._current = trace.get_current_span
         self._context, self._trace = context, trace
+
+    details = True
 
     def begun(self, record: Record) -> Watch:
         """Start the span."""
@@ -82,8 +86,32 @@ class TraceHook(Hook):
         return _SpanWatch(self, self._tracer.start_span(method, kind=self._kind, attributes=attributes))
 
     def batch_event(self, store: str, event: Event) -> None:
-        """An event of the span around the batch, where there is one."""
-        _add(self._current(), event)
+        """An event of the span around the batch, where there is one; a request is a span below it."""
+        self.add(self._trace.get_current_span(), event)
+
+    def add(self, span: Span, event: Event) -> None:
+        """Tell of something that happened below ``span``."""
+        if event.kind == HTTP_ATTEMPT:
+            self._add_request(span, event.fields)
+        elif span.is_recording():
+            fields = {f"{_OWN}.{name}": value for name, value in event.fields.items() if value is not None}
+            span.add_event(f"{_OWN}.{event.kind}", {**fields, f"{_OWN}.message": event.message})
+
+    def _add_request(self, parent: Span, fields: Mapping[str, str | int | float | bool | None]) -> None:
+        """A span for a request that is over."""
+        end = time.time_ns()
+        span = self._tracer.start_span(
+            str(fields["method"]),
+            context=self._trace.set_span_in_context(parent),
+            kind=self._trace.SpanKind.CLIENT,
+            attributes=_request_attributes(fields),
+            start_time=end - int(float(fields["seconds"] or 0) * 1e9),
+        )
+        status, error = fields["status"], fields["error"]
+        if error is not None or (isinstance(status, int) and status >= 400):
+            span.set_attribute("error.type", str(error or status))
+            span.set_status(self._failure)
+        span.end(end)
 
     def enter(self, span: Span) -> Token[Context]:
         """Make a span the current one."""
@@ -117,7 +145,7 @@ class _SpanWatch(Watch):
         self._hook = hook
         self._span = span
         self._token: Token[Context] | None = None
-        self.paced = span.is_recording()
+        self.paced = self.details = span.is_recording()
 
     def resumed(self) -> None:
         """What others trace below becomes a child."""
@@ -129,18 +157,28 @@ class _SpanWatch(Watch):
             self._hook.leave(self._token)
 
     def event(self, event: Event) -> None:
-        """An event of the span."""
-        _add(self._span, event)
+        """An event of the span, or a span below it."""
+        self._hook.add(self._span, event)
 
     def ended(self, record: Record) -> None:
         """The end of the span."""
         self._hook.end(self._span, record)
 
 
-def _add(span: Span, event: Event) -> None:
-    if span.is_recording():
-        fields = {f"{_OWN}.{name}": value for name, value in event.fields.items() if value is not None}
-        span.add_event(f"{_OWN}.{event.kind}", {**fields, f"{_OWN}.message": event.message})
+def _request_attributes(fields: Mapping[str, str | int | float | bool | None]) -> Mapping[str, str | int]:
+    """What the conventions say of a request, and how many bytes its bodies had."""
+    url = str(fields["url"])
+    place = urlsplit(url)
+    found: dict[str, str | int | float | bool | None] = {
+        "http.request.method": fields["method"],
+        "url.full": url,
+        "server.address": place.hostname,
+        "server.port": place.port or (443 if place.scheme == "https" else 80),
+        "http.response.status_code": fields["status"],
+        f"{_OWN}.sent_bytes": fields["sent_bytes"],
+        f"{_OWN}.received_bytes": fields["received_bytes"],
+    }
+    return {name: value for name, value in found.items() if isinstance(value, str | int)}
 
 
 def _attributes(record: Record, place: _Place, method: str) -> Mapping[str, str]:
