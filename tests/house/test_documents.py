@@ -28,6 +28,8 @@ from mediagit_storage.cli.exit_codes import MEANINGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changelog.d/*.md")])
+#: Needs a server that speaks S3.
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 FENCE = re.compile(r"^```(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_OR_SHOWN = {"python", "console", "output", "sh", "toml", "text", "json", "makefile"}
 
@@ -82,8 +84,22 @@ def run_session(block: Block, folder: Path) -> None:
         assert same(expected, result.stdout), f"{where}\nsaid\n{result.stdout}\ninstead of\n{expected}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_id)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page) and page != TUTORIAL], ids=page_id)
 def test_examples_run_and_print_what_the_page_says(page, tmp_path, monkeypatch):
+    run_page(page, tmp_path, monkeypatch)
+
+
+@pytest.mark.uses_server("seaweedfs")
+def test_the_tutorial_leads_to_where_it_says(tmp_path, monkeypatch, servers):
+    server = servers("seaweedfs")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    monkeypatch.setenv("AWS_REGION", server.region)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    run_page(TUTORIAL, tmp_path, monkeypatch)
+
+
+def run_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
     names: dict[str, object] = {"__name__": "__main__"}
