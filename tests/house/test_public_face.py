@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -78,4 +80,14 @@ def test_a_user_program_passes_strict_type_checks(tmp_path):
     result = subprocess.run(
         [*command, f"--cache-dir={tmp_path}", str(program)], capture_output=True, text=True, cwd=tmp_path, timeout=110
     )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_user_program_passes_the_other_type_checker(tmp_path):
+    """What mypy takes, pyright may not: it infers more, and looks at the package's own annotations only."""
+    shutil.copy(ROOT / "tests" / "house" / "typed_use.py", tmp_path)
+    settings = {"typeCheckingMode": "strict", "include": ["typed_use.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110)
     assert result.returncode == 0, result.stdout + result.stderr
