@@ -17,7 +17,8 @@ class MirrorConfig:
 
     ``require``: how many replicas must have taken a change before it is acknowledged; None is all of them, 0 is none
     (each still gets it, before the call returns). ``failover``: whether reads may be answered by a replica while the
-    primary cannot. ``pause``: for how many seconds a member that could not be reached, three times in a row, is left alone;
+    primary cannot. ``hedge``: after how many seconds without an answer of the primary a replica is asked as well, and
+    whoever answers first is believed; None is never. ``pause``: for how many seconds a member that could not be reached, three times in a row, is left alone;
     0 asks it always.
     ``state``: the folder in which is remembered what replicas have missed; None is the user's own for such things.
 
@@ -26,6 +27,7 @@ class MirrorConfig:
 
     require: int | None = None
     failover: bool = False
+    hedge: float | None = None
     pause: float = 10.0
     state: str | None = None
 
@@ -34,5 +36,9 @@ class MirrorConfig:
     def __post_init__(self) -> None:
         if self.require is not None and self.require < 0:
             raise ConfigError("require is a number of replicas, 0 or more; left out it means all of them")
+        if self.hedge is not None and not 0 <= self.hedge < float("inf"):
+            raise ConfigError("hedge is a number of seconds, 0 or more; left out no replica is asked in advance")
+        if self.hedge is not None and not self.failover:
+            raise ConfigError("hedge lets replicas answer for a primary that is slow: it needs failover = true")
         if not 0 <= self.pause < float("inf"):
             raise ConfigError("pause is a number of seconds, 0 or more")

@@ -94,7 +94,7 @@ class MirrorLayer(Layer):
         self._pending = Pending(place, names_of(self._backends), believed=chosen.failover)
         foreign = frozenset[str]() if one_provider(inner, self._backends) else _PROVIDERS_OWN
         self._following = Following(primary, others, self._pending, require, foreign)
-        self._reads = Reads(primary, self._replicas, self._pending, failover=chosen.failover)
+        self._reads = Reads(primary, self._replicas, self._pending, failover=chosen.failover, hedge=chosen.hedge)
         self._capabilities = common_capabilities(inner.capabilities, self._backends, foreign)
 
     @classmethod

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar, cast
 
 from mediagit_storage.backend import Body, ReadOperation, StatOperation, StorageBackend
 from mediagit_storage.errors import IntegrityError, StorageError, UnavailableError
@@ -19,6 +20,7 @@ from mediagit_storage.events import Event, emit
 from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.layers.mirror.members import Member
 from mediagit_storage.layers.mirror.pending import Pending
+from mediagit_storage.layers.mirror.racing import quicker
 from mediagit_storage.source import FileRegion
 from mediagit_storage.types import ObjectInfo, ReadOptions
 
@@ -54,11 +56,20 @@ class ReplicaBody(Body):
 class Reads:
     """Who answers the reads of one mirror."""
 
-    def __init__(self, primary: Member, replicas: tuple[Member, ...], pending: Pending, *, failover: bool) -> None:
+    def __init__(
+        self,
+        primary: Member,
+        replicas: tuple[Member, ...],
+        pending: Pending,
+        *,
+        failover: bool,
+        hedge: float | None = None,
+    ) -> None:
         self._primary = primary
         self._replicas = replicas
         self._pending = pending
         self.failover = failover
+        self._hedge = hedge
         self._lock = ForkSafeLock()
         self.failovers = 0
 
@@ -79,16 +90,11 @@ class Reads:
         failure: StorageError | None = None
         if self._primary.up:
             try:
-                found = ask(self._primary.backend, options)
+                return self._of_the_quickest(operation, key, options, ask, mark)
             except (UnavailableError, IntegrityError) as error:
                 self._primary.failed(error)
                 failure = error
-            else:
-                self._primary.worked()
-                return found
-        for replica in self._replicas:
-            if not replica.up or self._pending.is_behind(replica.number, key):
-                continue
+        for replica in self._able(key):
             try:
                 found = ask(replica.backend, _for_replica(options, replica.number))
             except StorageError as error:
@@ -96,8 +102,9 @@ class Reads:
                 replica.failed(error)
                 continue
             replica.worked()
-            self._tell(operation, key, replica, failure)
-            return mark(found, lambda info, number=replica.number: _marked(info, number))  # type: ignore[misc]
+            why = "it could not be reached a moment ago" if failure is None else failure.message
+            self._tell(operation, key, replica, why, failure)
+            return mark(found, partial(_marked, number=replica.number))
         if failure is not None:
             raise failure
         return ask(self._primary.backend, options)
@@ -123,15 +130,50 @@ class Reads:
         if not 1 <= number <= len(self._replicas):
             return ask(self._primary.backend, options)
         found = ask(self._replicas[number - 1].backend, replace(_for_replica(options, number), if_match=etag))
-        return mark(found, lambda info: _marked(info, number))
+        return mark(found, partial(_marked, number=number))
+
+    def _of_the_quickest(
+        self,
+        operation: str,
+        key: str,
+        options: ReadOptions,
+        ask: Callable[[StorageBackend, ReadOptions], T],
+        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
+    ) -> T:
+        """The primary's answer, or a replica's that came while the primary took its time."""
+        replica = None if self._hedge is None else next(self._able(key), None)
+        if self._hedge is None or replica is None:
+            found = ask(self._primary.backend, options)
+            self._primary.worked()
+            return found
+        theirs = _for_replica(options, replica.number)
+        other = replica.backend
+        answer = quicker(
+            lambda: ask(self._primary.backend, options),
+            lambda: ask(other, theirs),
+            after=self._hedge,
+            may_help=lambda error: isinstance(error, UnavailableError | IntegrityError),
+        )
+        if answer.error is not None:
+            raise answer.error
+        found = cast("T", answer.value)
+        if not answer.by_second:
+            self._primary.worked()
+            return found
+        replica.worked()
+        self._tell(operation, key, replica, f"it had not answered for {self._hedge:g} s", None)
+        return mark(found, partial(_marked, number=replica.number))
+
+    def _able(self, key: str) -> Iterator[Member]:
+        """The replicas that may answer for the primary."""
+        return (each for each in self._replicas if each.up and not self._pending.is_behind(each.number, key))
 
     def _may_fail_over(self, options: ReadOptions) -> bool:
         return self.failover and options.version is None and options.if_match is None
 
-    def _tell(self, operation: str, key: str, replica: Member, failure: StorageError | None) -> None:
+    def _tell(self, operation: str, key: str, replica: Member, why: str, failure: StorageError | None) -> None:
         with self._lock.mine():
             self.failovers += 1
-        why = "it could not be reached a moment ago" if failure is None else failure.message
         emit(
             Event(
                 "mirror.failover",
@@ -157,6 +199,6 @@ def _for_replica(options: ReadOptions, number: int) -> ReadOptions:
     return replace(options, if_none_match=own)
 
 
-def _marked(info: ObjectInfo, number: int) -> ObjectInfo:
+def _marked(info: ObjectInfo, *, number: int) -> ObjectInfo:
     etag = None if info.etag is None else f"mgs-replica-{number}:{info.etag}"
     return replace(info, etag=etag, version=None)
