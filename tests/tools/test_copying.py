@@ -7,12 +7,15 @@ import threading
 
 import pytest
 
-from mediagit_storage import Attributes, Storage, on_progress, scope
+from mediagit_storage import Attributes, ConnectionInfo, Storage, on_progress, open_storage, scope
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import CancelledError, CapacityError, UnavailableError, UnsupportedError
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.tools.ahead import LookAhead
+from mediagit_storage.tools.comparing import other_attributes
 from mediagit_storage.tools.copying import CopyRules, CopyTask, copy_objects, move_objects
+from mediagit_storage.tools.places import same_service
+from mediagit_storage.tools.sync import lost_attributes
 
 DATA = {"a": b"1", "b/c": b"", "large": os.urandom((1 << 20) + 7), "p.png": b"\x00" * 500, "z": os.urandom(1 << 20)}
 
@@ -148,6 +151,42 @@ def test_attributes_that_cannot_be_kept(source, target, size):
     (kept,) = copy_objects(source, target, wanted)
     assert kept.error is None
     assert target.stat("a").attributes == described
+
+
+@pytest.mark.parametrize("size", [1, None])
+def test_a_storage_class_stays_behind_between_two_services(source, tmp_path, size):
+    class Elsewhere(MemoryBackend):
+        def connection_info(self):
+            return ConnectionInfo("elsewhere", {})
+
+    target = Storage(Elsewhere())
+    described = Attributes(content_type="x/y", storage_class="COLD")
+    source.put("a", b"1", attributes=described)
+    (kept,) = copy_objects(source, target, [CopyTask("a", "a", size)])
+    assert kept.error is None
+    assert target.stat("a").attributes == Attributes(content_type="x/y")
+    assert other_attributes(source, source.stat("a"), target, target.stat("a")) == []
+    assert "storage_class" not in lost_attributes(source, target)
+    assert same_service(source, source.with_prefix("b/"))
+    assert not same_service(source, target)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({}, {"service": "aws"}, True),
+        ({"endpoint": "http://127.0.0.1:1"}, {"endpoint": "http://127.0.0.1:2"}, True),
+        ({"endpoint": "http://127.0.0.1:1"}, {}, False),
+        ({"service": "b2", "region": "us-west-004"}, {}, False),
+    ],
+)
+def test_what_is_one_service(one, other, same):
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+    with (
+        open_storage("s3://some-bucket", options=one, environ=environ) as source,
+        open_storage("s3://other-bucket", options=other, environ=environ) as target,
+    ):
+        assert same_service(source, target) is same
 
 
 def test_types_are_guessed_unless_told_otherwise(source, target):

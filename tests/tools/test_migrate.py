@@ -16,6 +16,7 @@ from mediagit_storage.backends.local.backend import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import ConfigError, UnavailableError
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.testing.killed_processes import kill_after
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.migrate import Migrating, MigrationCounts, migrate
 from mediagit_storage.tools.plan import Action, SyncRules
@@ -246,17 +247,7 @@ def killed_and_run_again(folder, rounds, seed):
     """Kill a migration at random moments until it completes; returns how often each name was copied and acknowledged."""
     chance, copied = random.Random(seed), []
     for _ in range(rounds):
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True
-        ) as process:
-            wanted = chance.randrange(0, 60)
-            for line in process.stdout:
-                copied.append(line.strip())
-                wanted -= 1
-                if wanted < 0:
-                    process.kill()
-                    break
-            copied += [line.strip() for line in process.stdout if line.endswith("\n")]
+        copied += kill_after([sys.executable, "-c", KILLED, str(folder)], chance.randrange(1, 61))
         if copied and copied[-1] == "complete":
             break
     last = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=True, capture_output=True, text=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
 import sys
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from mediagit_storage.layers.encrypt import EncryptConfig, EncryptLayer
 from mediagit_storage.layers.encrypt.keys import generate_identity
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.testing.killed_processes import kill_after
 from mediagit_storage.testing.sources import content
 from mediagit_storage.types import Attributes
 
@@ -72,12 +72,8 @@ def killed(folder: Path, recipient: str, identities: str, lines: int) -> tuple[d
     """Run until so many lines were said, then kill: what was said of each key, and whether it came to its end."""
     said: dict[str, int] = defaultdict(int)
     command = [sys.executable, "-c", ROTATOR, str(folder), recipient, identities]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as rotator:
-        for number, line in enumerate(rotator.stdout, 1):
-            if number == lines:
-                rotator.send_signal(signal.SIGKILL)
-            if not line.endswith("\n"):
-                continue
+    with closing(kill_after(command, lines)) as printed:
+        for line in printed:
             what, *keys = line.split()
             if what == "end":
                 assert keys == []

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mediagit_storage.attributes import checked_attributes, guess_content_type, without_reserved
 from mediagit_storage.errors import UnsupportedError
+from mediagit_storage.tools.cache_rules import NO_RULES, CacheRules
 from mediagit_storage.types import Attributes
 
 __all__ = ["kept_attributes"]
@@ -16,16 +17,25 @@ T = TypeVar("T")
 
 
 def kept_attributes(
-    found: Attributes, key: str, keeps: frozenset[str], *, guess_types: bool, drop: bool
+    found: Attributes,
+    key: str,
+    keeps: frozenset[str],
+    *,
+    guess_types: bool,
+    drop: bool,
+    cache: CacheRules = NO_RULES,
 ) -> Attributes | None:
     """The attributes for an object that becomes ``key`` where ``keeps`` are kept; None for none at all.
 
+    ``cache`` says for how long copies may be kept where the object does not.
     What cannot be kept is an `UnsupportedError`, or is dropped on demand. What layers keep in the metadata stays behind:
     those of the target keep their own.
     """
     found = without_reserved(found)
     guess = guess_types and found.content_type is None and "content_type" in keeps
     guessed = guess_content_type(key) if guess else None
+    if cache and found.cache_control is None:
+        found = replace(found, cache_control=cache.cache_control(key, found.content_type or guessed))
     named = found.named()
     if not named:
         return None if guessed is None else _of_type(guessed)

@@ -18,6 +18,7 @@ from mediagit_storage.layers.base import Layer
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.contents import Digested, digest_of, opened, same_bytes
 from mediagit_storage.tools.outcomes import explained
+from mediagit_storage.tools.places import same_service
 from mediagit_storage.tools.plan import listed_checksum
 from mediagit_storage.types import Attributes, Checksum, ObjectInfo, ReadOptions
 
@@ -171,6 +172,8 @@ def other_attributes(
 ) -> Sequence[str]:
     """The attributes that the source has set, both can keep, and the target has otherwise, by name. Two requests at most."""
     both = source.capabilities.attributes & target.capabilities.attributes
+    if not same_service(source, target):
+        both -= {"storage_class"}
     if not both:
         return ()
     one, two = _Look(blame or Blame(), End.SOURCE, source, ours), _Look(blame or Blame(), End.COPY, target, theirs)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -36,8 +36,10 @@ from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.ahead import LookAhead, Report
 from mediagit_storage.tools.attributes import kept_attributes
+from mediagit_storage.tools.cache_rules import NO_RULES, CacheRules
 from mediagit_storage.tools.large import Sender
 from mediagit_storage.tools.outcomes import Copied, CopyTask, delete_moved, explained
+from mediagit_storage.tools.places import same_service
 from mediagit_storage.tools.shortcuts import Relocating, batch_copying, batch_moving
 from mediagit_storage.types import Attributes, ObjectInfo, PutOptions, ReadOptions
 
@@ -63,13 +65,15 @@ _DESCRIBED: Final = ReadOptions(attributes=True)
 @dataclass(frozen=True, slots=True)
 class CopyRules:
     """How to copy: ``overwrite`` False skips what is there, ``drop_attributes`` leaves out what the target cannot keep
-    (it is refused otherwise), ``guess_types`` gives objects without a content type the one their key suggests.
+    (it is refused otherwise), ``guess_types`` gives objects without a content type the one their key suggests, and
+    ``cache`` those without a Cache-Control what its rules say. Within one storage neither is done.
     """
 
     overwrite: bool = True
     drop_attributes: bool = False
     guess_types: bool = True
     concurrency: int = 16
+    cache: CacheRules = NO_RULES
 
 
 def copy_objects(
@@ -120,6 +124,7 @@ class _Copier:
         self._relocating = self._quick_way()
         self._shared: PutOptions | None = None
         self._sender = Sender(source, target)
+        self._classes = source is target or same_service(source, target)
         if not rules.overwrite and not target.capabilities.if_absent:
             raise UnsupportedError("this storage has no create-only writes: existing objects cannot be spared")
 
@@ -138,6 +143,9 @@ class _Copier:
         if self._move and self.target_renames:
             return batch_moving(self._target)
         if not self._rules.overwrite and not self._target.capabilities.copy_if_absent:
+            return None
+        if self._rules.cache and not self._inside:
+            # A storage that copies by itself keeps the attributes as they are.
             return None
         return batch_copying(self._source, self._target, self.limits)
 
@@ -288,12 +296,16 @@ class _Copier:
         found = info.attributes
         if found is None:
             found = self._source.stat(task.source).attributes or _NO_ATTRIBUTES
+        if found.storage_class is not None and not self._classes:
+            # It says where the other service keeps it, and nothing of what it is.
+            found = replace(found, storage_class=None)
         kept = kept_attributes(
             found,
             task.target,
             self._target.capabilities.attributes,
             guess_types=self._rules.guess_types and not self._inside,
             drop=self._rules.drop_attributes,
+            cache=NO_RULES if self._inside else self._rules.cache,
         )
         options = self._shared
         if options is None or kept is not options.attributes:

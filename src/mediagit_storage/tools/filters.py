@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from mediagit_storage.errors import ConfigError
 
-__all__ = ["Filter", "Filters", "compile_glob", "fixed_prefix", "is_glob"]
+__all__ = ["Filter", "Filters", "compile_glob", "fixed_prefix", "glob_of_filter", "is_glob"]
 
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
@@ -87,7 +87,7 @@ class Filters:
     """
 
     def __init__(self, rules: Sequence[Filter] = ()) -> None:
-        self._rules = [(rule.include, _matcher(rule.pattern)) for rule in rules]
+        self._rules = [(rule.include, glob_of_filter(rule.pattern)) for rule in rules]
         self._otherwise = not rules[-1].include if rules else True
 
     def takes(self, name: str) -> bool:
@@ -98,7 +98,8 @@ class Filters:
         return self._otherwise
 
 
-def _matcher(pattern: str) -> re.Pattern[str]:
+def glob_of_filter(pattern: str) -> re.Pattern[str]:
+    """The regular expression for the pattern of a filter, as `Filters` says. One that matches nothing is a `ConfigError`."""
     body = pattern.rstrip("/")
     if not body:
         raise ConfigError(f"the filter {pattern!r} matches no key")

@@ -9,12 +9,12 @@ that was killed is made good by the next. Whatever cannot be read ends the run b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from mediagit_storage.errors import (
     AlreadyExistsError,
@@ -30,13 +30,24 @@ from mediagit_storage.storage import Storage
 from mediagit_storage.tools.filters import Filters
 from mediagit_storage.tools.marks import Deletion, Mark, Marks
 from mediagit_storage.tools.outcomes import explained
-from mediagit_storage.tools.plan import DeletionLimit, Found, Pair, merge, sort_key
+from mediagit_storage.tools.plan import DeletionLimit, Found, Portion, merge, sort_key
 from mediagit_storage.tools.references import References, SortedNames, sorted_names
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import ObjectInfo
 
-__all__ = ["Collected", "CollectionCounts", "CollectionRules", "State", "collect", "mark_of"]
+__all__ = [
+    "HERE",
+    "Collected",
+    "CollectionCounts",
+    "CollectionEngine",
+    "CollectionRules",
+    "Deleting",
+    "State",
+    "collect",
+    "find_orphans",
+    "mark_of",
+]
 
 N = TypeVar("N", Mark, Deletion)
 
@@ -114,6 +125,62 @@ def mark_of(name: str, info: ObjectInfo, old: Mark | None, now: datetime, skew: 
     return old
 
 
+def find_orphans(
+    side: Side,
+    names: Iterable[str],
+    trashes: tuple[str, ...],
+    filters: Filters,
+    counts: CollectionCounts,
+    *,
+    portion: Portion | None = None,
+) -> Iterator[Found]:
+    """What is in ``side`` and not among the sorted ``names`` of the same range, in order; ``counts`` grows meanwhile.
+
+    Nothing whose key begins with one of ``trashes`` is looked at. With a ``portion`` only its part of both is.
+    """
+    needed = (Found(name, ObjectInfo(name)) for name in names)
+    pairs = merge(needed, (found for found in side.listed() if not found.info.key.startswith(trashes)))
+    for pair in pairs if portion is None else portion.of(pairs, lambda _: 0):
+        if pair.target is None:
+            counts.missing += 1
+            continue
+        counts.objects += 1
+        if pair.source is not None:
+            counts.referenced += 1
+        elif filters.takes(pair.name):
+            yield Found(pair.name, pair.target)
+
+
+class CollectionEngine(Protocol):
+    """Who looks at objects and deletes them: this process, or others for it."""
+
+    def orphans(
+        self, side: Side, names: SortedNames, trashes: tuple[str, ...], rules: CollectionRules, counts: CollectionCounts
+    ) -> Generator[Found, None, None]:
+        """All that `find_orphans` does, for a whole folder."""
+        ...
+
+    def purged(self, due: Iterator[tuple[Mark, bool]], deleting: Deleting, concurrency: int) -> Iterator[Collected]:
+        """What ``deleting`` makes of each, which is called with each once at least."""
+        ...
+
+
+class _Here:
+    """This process does it."""
+
+    def orphans(
+        self, side: Side, names: SortedNames, trashes: tuple[str, ...], rules: CollectionRules, counts: CollectionCounts
+    ) -> Generator[Found, None, None]:
+        yield from find_orphans(side, names, trashes, rules.filters, counts)
+
+    def purged(self, due: Iterator[tuple[Mark, bool]], deleting: Deleting, concurrency: int) -> Iterator[Collected]:
+        return in_order(due, deleting, concurrency)
+
+
+#: This process does the work itself.
+HERE: Final[CollectionEngine] = _Here()
+
+
 def collect(
     side: Side,
     sources: Sequence[References],
@@ -122,6 +189,7 @@ def collect(
     *,
     now: datetime,
     counts: CollectionCounts | None = None,
+    engine: CollectionEngine = HERE,
 ) -> Generator[Collected, None, None]:
     """Mark what nothing references, and delete what was marked longer than the grace ago; yields what became of each.
 
@@ -138,7 +206,7 @@ def collect(
         raise ConfigError(f"the trash is a folder: its name ends with /, and {rules.trash!r} does not")
     if rules.trash is not None and side.prefix.startswith(rules.trash):
         raise ConfigError("the trash cannot be the folder that is collected, or one that it lies in")
-    return _Collection(side, sources, marks, rules, now, counts or CollectionCounts()).run()
+    return _Collection(side, sources, marks, rules, now, counts or CollectionCounts(), engine).run()
 
 
 @dataclass(frozen=True)
@@ -149,6 +217,7 @@ class _Collection:
     rules: CollectionRules
     now: datetime
     counts: CollectionCounts
+    engine: CollectionEngine
 
     def run(self) -> Generator[Collected, None, None]:
         trashes = tuple(sorted({*self.marks.trashes(), *([self.rules.trash] if self.rules.trash is not None else [])}))
@@ -156,7 +225,7 @@ class _Collection:
             seen = names.count
             self._check_any(seen, "nothing at all is referenced")
             whole = yield from self._brought_back(names)
-            self.marks.replace(self._marked(iter(names), trashes), trashes)
+            self.marks.replace(self._marked(names, trashes), trashes)
         deleting = self.rules.delete and whole
         due = 0
         for mark in self.marks.read():
@@ -170,18 +239,16 @@ class _Collection:
 
     # ---- marking
 
-    def _marked(self, names: Iterator[str], trashes: tuple[str, ...]) -> Iterator[Mark]:
+    def _marked(self, names: SortedNames, trashes: tuple[str, ...]) -> Iterator[Mark]:
         """The marks of all that is unreferenced, in order; old marks of anything else are forgotten."""
-        needed = (Found(name, ObjectInfo(name)) for name in names)
-        orphans = (pair for pair in merge(needed, self._objects(trashes)) if self._is_orphan(pair))
         old = self.marks.read()
         mark = next(old, None)
-        for pair in orphans:
-            while mark is not None and sort_key(mark.name) < sort_key(pair.name):
-                mark = next(old, None)
-            if pair.target is not None:
-                known = mark if mark is not None and mark.name == pair.name else None
-                yield mark_of(pair.name, pair.target, known, self.now, self.rules.skew)
+        with closing(self.engine.orphans(self.side, names, trashes, self.rules, self.counts)) as orphans:
+            for orphan in orphans:
+                while mark is not None and sort_key(mark.name) < sort_key(orphan.name):
+                    mark = next(old, None)
+                known = mark if mark is not None and mark.name == orphan.name else None
+                yield mark_of(orphan.name, orphan.info, known, self.now, self.rules.skew)
         for _ in old:
             pass  # to its end, where a file shows that it is whole
         if self.counts.objects:
@@ -190,19 +257,6 @@ class _Collection:
     def _check_any(self, referenced: int, finding: str) -> None:
         if not referenced and not self.rules.allow_empty:
             raise ConfigError(f"{finding}, which would make everything garbage: check the references")
-
-    def _objects(self, trashes: tuple[str, ...]) -> Iterator[Found]:
-        return (found for found in self.side.listed() if not found.info.key.startswith(trashes))
-
-    def _is_orphan(self, pair: Pair) -> bool:
-        if pair.target is None:
-            self.counts.missing += 1
-            return False
-        self.counts.objects += 1
-        if pair.source is not None:
-            self.counts.referenced += 1
-            return False
-        return self.rules.filters.takes(pair.name)
 
     def _state(self, mark: Mark) -> State:
         if mark.seen == self.now:
@@ -233,8 +287,9 @@ class _Collection:
         trash = None if self.rules.trash is None else f"{self.rules.trash}{_folder_name(self.now)}/"
         due = (mark for mark in self.marks.read() if self._state(mark) is State.DUE)
         with self._looked_again(seen) as names, self.marks.deletions.begun(trash) as record:
-            deletion = _Deleting(self.side, trash, self.rules.skew, self.now)
-            yield from in_order(_recorded(_split(due, names), record), deletion, self.rules.concurrency)
+            deleting = Deleting(self.side, trash, self.rules.skew, self.now)
+            recorded = _recorded(_split(due, names), record)
+            yield from self.engine.purged(recorded, deleting, self.rules.concurrency)
         with self._looked_again(seen) as names:
             yield from self._brought_back(names)
 
@@ -272,15 +327,21 @@ class _Collection:
 
 
 @dataclass(frozen=True)
-class _Deleting:
-    """Deletes one object after another look at it, to ``trash``, the folder of this run, if there is one."""
+class Deleting:
+    """Deletes one object, unless it is needed, after another look at it, to ``trash``, the folder of this run, if there is one.
+
+    ``repeatable``: who calls this may do so again for a mark of which it is not known what became, so a copy in the trash
+    may be there already.
+    """
 
     side: Side
     trash: str | None
     skew: timedelta
     now: datetime
+    repeatable: bool = False
 
     def __call__(self, due: tuple[Mark, bool]) -> Collected:
+        """What became of a mark, of which it is known whether its object is needed."""
         mark, needed = due
         if needed:
             return Collected(State.KEPT, mark.name, mark.size)
@@ -291,7 +352,9 @@ class _Deleting:
             if mark_of(mark.name, info, mark, self.now, self.skew) is not mark:
                 return Collected(State.KEPT, mark.name, mark.size)
             if self.trash is not None:
-                _copy_new(store, key, self.trash + mark.name)
+                # Nobody else writes to this run's own folder, and the object is the one that was marked.
+                with suppress(*[AlreadyExistsError] if self.repeatable else []):
+                    _copy_new(store, key, self.trash + mark.name)
             store.delete(key, if_match=info.etag if store.capabilities.delete_if_match else None)
         except (BucketNotFoundError, CancelledError):
             raise

@@ -111,7 +111,7 @@ class _Way:
             if not self.target.capabilities.resumable_uploads:
                 return Sent(self._put(source, options), body.info.etag)
             place = f"{self.source.description}/{self.key}"
-            with resume_point(source, place, repr(self.target.backend), self.new_key, options) as point:
+            with resume_point(source, place, transfer_name(self.target.backend), self.new_key, options) as point:
                 return Sent(self._put(source, replace(options, resume=point)), body.info.etag)
 
     def in_ranges(self, info: ObjectInfo) -> Sent:

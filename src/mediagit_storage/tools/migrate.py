@@ -17,7 +17,7 @@ from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.plan import Action, SyncRules
 from mediagit_storage.tools.remembered import Remembered
 from mediagit_storage.tools.sides import Side
-from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, sync_objects
+from mediagit_storage.tools.sync import HERE, SyncCounts, Synced, SyncEngine, Syncing, sync_objects
 
 __all__ = ["Migrating", "MigrationCounts", "MigrationStep", "migrate"]
 
@@ -65,6 +65,8 @@ def migrate(
     migrating: Migrating | None = None,
     journal: Remembered | None = None,
     counts: MigrationCounts | None = None,
+    *,
+    engine: SyncEngine = HERE,
 ) -> Generator[MigrationStep, None, None]:
     """Copy everything from ``source`` to ``target`` and prove it; yields every copy once it is done or has failed.
 
@@ -73,11 +75,16 @@ def migrate(
     (``counts.complete``), or after one in which an object failed: run it again. Raises `UnavailableError` where the source
     is written to more quickly than it is copied, and what `sync_objects` raises.
     """
-    return _run(source, target, migrating or Migrating(), journal, counts or MigrationCounts())
+    return _run(source, target, migrating or Migrating(), journal, counts or MigrationCounts(), engine)
 
 
-def _run(
-    source: Side, target: Side, migrating: Migrating, journal: Remembered | None, counts: MigrationCounts
+def _run(  # noqa: PLR0917  # `migrate` checks what it is handed
+    source: Side,
+    target: Side,
+    migrating: Migrating,
+    journal: Remembered | None,
+    counts: MigrationCounts,
+    engine: SyncEngine,
 ) -> Generator[MigrationStep, None, None]:
     if migrating.rules.delete or migrating.rules.size_only:
         raise ConfigError("a migration deletes nothing, and compares every byte")
@@ -85,7 +92,7 @@ def _run(
     syncing = Syncing(rules, migrating.copying, dry=migrating.dry, proven=True)
     for number in range(1, migrating.passes + 1):
         found, before = SyncCounts(), counts.copied
-        with closing(sync_objects(source, target, syncing, journal, found)) as results:
+        with closing(sync_objects(source, target, syncing, journal, found, engine=engine)) as results:
             for synced in results:
                 if synced.error is None and synced.action is Action.COPY:
                     counts.copied += 1

@@ -7,12 +7,23 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from mediagit_storage.backend import StorageBackend
 from mediagit_storage.errors import ConfigError, UnsupportedError
+from mediagit_storage.layers.base import Layer
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.shortcuts import bare
 from mediagit_storage.types import JSON
 
-__all__ = ["Location", "lasting_location", "lasting_view", "layers_at", "location_of", "refuse_inside"]
+__all__ = [
+    "Location",
+    "is_on_this_machine",
+    "lasting_location",
+    "lasting_view",
+    "layers_at",
+    "location_of",
+    "refuse_inside",
+    "same_service",
+]
 
 
 _S3: Final = ("bucket", "endpoint", "service", "account", "region")
@@ -29,6 +40,10 @@ _WHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "dav": _WEBDAV,
     "davs": _WEBDAV,
 }
+
+
+#: Layers that show the very same objects as what is below them.
+_UNSEEN: Final = frozenset({"prefix", "throttle"})
 
 
 class Location(NamedTuple):
@@ -77,17 +92,43 @@ def _where(kind: str, options: Mapping[str, JSON]) -> dict[str, JSON]:
     return found
 
 
-def layers_at(store: Storage) -> Sequence[JSON]:
-    """The layers through which a storage is seen, outermost first, each with its options; without those that change keys.
+def is_on_this_machine(backend: StorageBackend) -> bool:
+    """Whether it is a folder of this machine's file system, wherever that is mounted from."""
+    try:
+        return backend.connection_info().type == "file"
+    except (ConfigError, UnsupportedError):
+        return False
 
-    Two storages at one location show the same bytes only where these are equal, too.
+
+def same_service(source: Storage, target: Storage) -> bool:
+    """Whether both are of one service, and not only of one protocol: then storage classes have the same names there."""
+    return _service(source) == _service(target)
+
+
+def _service(store: Storage) -> JSON:
+    backend: StorageBackend = store.backend
+    while isinstance(backend, Layer):
+        backend = backend.inner
+    try:
+        info = backend.connection_info()
+    except (ConfigError, UnsupportedError):
+        return type(backend).__qualname__
+    # At Amazon nobody has to say which service it is.
+    given = info.config.get("service") or ("generic" if "endpoint" in info.config else "aws")
+    return [info.type, given if info.type == "s3" else None]
+
+
+def layers_at(store: Storage) -> Sequence[JSON]:
+    """The layers through which a storage is seen, outermost first, each with its options.
+
+    Without those that change only keys, or only how quickly something is seen. Two storages at one location show the same bytes only where these are equal, too.
     """
     try:
         layers = store.connection_info().config.get("layers", [])
     except UnsupportedError:
         return []
     stack = layers if isinstance(layers, list) else []
-    return [each for each in stack if not (isinstance(each, dict) and each.get("layer") == "prefix")]
+    return [each for each in stack if not (isinstance(each, dict) and each.get("layer") in _UNSEEN)]
 
 
 def lasting_view(store: Storage, key: str) -> str | None:

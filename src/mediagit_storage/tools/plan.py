@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from mediagit_storage.errors import StorageError
 from mediagit_storage.keys import sort_key
@@ -19,6 +19,7 @@ __all__ = [
     "DeletionLimit",
     "Found",
     "Pair",
+    "Portion",
     "Step",
     "SyncRules",
     "listed_checksum",
@@ -43,6 +44,31 @@ class Pair(NamedTuple):
     name: str
     source: ObjectInfo | None
     target: ObjectInfo | None
+
+
+N = TypeVar("N", Found, Pair)
+
+
+class Portion:
+    """The beginning of what two listings tell of: it ends behind the name that makes it ``names`` long or ``size`` bytes.
+
+    ``reached`` is that name afterwards, behind which another portion begins, and None where the listings came to their end.
+    """
+
+    def __init__(self, names: int, size: int) -> None:
+        self._names = names
+        self._size = size
+        self.reached: str | None = None
+
+    def of(self, items: Iterable[N], size_of: Callable[[N], int]) -> Iterator[N]:
+        """The items that are in it. A name of both listings is one item: what is behind the last of them is in neither."""
+        names = size = 0
+        for each in items:
+            yield each
+            names, size = names + 1, size + size_of(each)
+            if names >= self._names or size >= self._size:
+                self.reached = each.name
+                return
 
 
 class Action(StrEnum):

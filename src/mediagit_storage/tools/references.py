@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.tools.key_ranges import KeyRange
 from mediagit_storage.tools.manifest import read_manifest
 from mediagit_storage.tools.plan import sort_key
+from mediagit_storage.tools.sorted_lines import lines_between
 
 __all__ = ["CommandReferences", "FileReferences", "References", "SortedNames", "function_references", "sorted_names"]
 
@@ -130,6 +132,11 @@ class SortedNames:
 
     def __iter__(self) -> Iterator[str]:
         return _read(self._run)
+
+    def between(self, within: KeyRange, most: int) -> tuple[list[str], KeyRange]:
+        """The names of a range, at most so many, and the part of the range of which they are all."""
+        names, part = lines_between(self._run, within, most)
+        return [str(name) for name in names], part
 
 
 @contextmanager

@@ -17,15 +17,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from mediagit_storage.events import Event, emit
 from mediagit_storage.journal import journal_name, private_folder, state_folder
+from mediagit_storage.tools.key_ranges import KeyRange
 from mediagit_storage.tools.places import lasting_view
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.types import ObjectInfo
 
-__all__ = ["Remembered", "evidence", "remembered_between", "settled"]
+__all__ = ["Memory", "Remembered", "evidence", "remembered_between", "settled"]
 
 #: What is kept of a pair, in bytes: two different pairs do not share it by accident.
 _DIGEST: Final = 16
@@ -61,6 +62,18 @@ def remembered_between(kind: str, source: Side, target: Side) -> Remembered:
     if ours is None or theirs is None or folder is None:
         return Remembered(None, ("", ""))
     return Remembered(folder.with_name(kind), (ours, theirs))
+
+
+class Memory(Protocol):
+    """What is known of pairs, and what is found out about them. Thread-safe."""
+
+    def known(self, name: str, proof: bytes | None) -> bool:
+        """Whether the contents under this name were equal with the same ETags."""
+        ...
+
+    def add(self, name: str, proof: bytes, size: int = 0) -> None:
+        """The contents under this name, of ``size`` bytes, are equal under that proof."""
+        ...
 
 
 class Remembered:
@@ -108,6 +121,37 @@ class Remembered:
                 or self._monotonic() - self._written >= _GROUP_SECONDS
             ):
                 self._write()
+
+    def proofs(self, within: KeyRange, most: int) -> tuple[list[bytes], KeyRange]:
+        """The proofs of a range, at most so many, and the part of the range of which they are all.
+
+        A proof is about one name, and can be looked up without it. A name that is no UTF-8 may lie in another range here:
+        what is under it is then compared again.
+        """
+        with self._lock:
+            self._write()
+            rows = self._selected(within, most + 1)
+        whole = len(rows) <= most or not within.holds(rows[most - 1][0])
+        return [bytes(proof) for _, proof in rows[:most]], within if whole else KeyRange(
+            within.after, rows[most - 1][0]
+        )
+
+    def _selected(self, within: KeyRange, most: int) -> list[tuple[str, bytes]]:
+        connection = self._opened(make=False)
+        if connection is None:
+            return []
+        wanted = [("name > ?", within.after), ("name <= ?", within.until)]
+        terms = [term for term, name in wanted if name is not None]
+        names = [_stored(name) for _, name in wanted if name is not None]
+        clause = f"WHERE {' AND '.join(terms)}" if terms else ""
+        try:
+            return connection.execute(
+                f"SELECT name, evidence FROM pairs {clause} ORDER BY name LIMIT ?",  # noqa: S608  # constants
+                (*names, most),
+            ).fetchall()
+        except sqlite3.Error as error:
+            self._failed(error)
+            return []
 
     def close(self) -> None:
         """Keep what was added. Idempotent."""

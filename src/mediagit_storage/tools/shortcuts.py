@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mediagit_storage.backend import BatchLimits, StorageBackend
 from mediagit_storage.facets import BatchCopying, BatchMoving, PositionalWriting, Relocated, Relocation
+from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.storage import Storage
 
@@ -36,9 +37,26 @@ def _is_known(layer: PrefixLayer) -> bool:
     return type(layer) is PrefixLayer
 
 
+def _carrying_out(store: Storage) -> _Bare:
+    """Like `bare`, and under limits on bytes, too: those of relocations do not pass them."""
+    backend, prefix = bare(store)
+    while isinstance(backend, Layer) and _limits_only_bytes(backend):
+        backend, more = bare(Storage(backend.inner, owned=False))
+        prefix = more + prefix
+    return _Bare(backend, prefix)
+
+
+def _limits_only_bytes(layer: Layer) -> bool:
+    if layer.layer_name != "throttle":
+        return False
+    from mediagit_storage.layers.throttle import ThrottleLayer  # noqa: PLC0415  # commands without a limit start sooner
+
+    return type(layer) is ThrottleLayer and layer.limits.requests is None
+
+
 def batch_moving(store: Storage) -> Relocating | None:
     """How to move many objects within this storage together; None where it moves them one by one."""
-    backend, prefix = bare(store)
+    backend, prefix = _carrying_out(store)
     if not isinstance(backend, BatchMoving):
         return None
     return lambda operations: _mapped(prefix, prefix, operations, backend.move_batch)
@@ -46,7 +64,7 @@ def batch_moving(store: Storage) -> Relocating | None:
 
 def batch_copying(source: Storage, target: Storage, limits: BatchLimits) -> Relocating | None:
     """How the target itself copies many objects out of the source; None where it cannot."""
-    origin, backend = bare(source), bare(target)
+    origin, backend = _carrying_out(source), _carrying_out(target)
     copying = backend.backend
     if not isinstance(copying, BatchCopying) or not copying.copies_from(origin.backend):
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.key_ranges import EVERYTHING, KeyRange
 from mediagit_storage.tools.plan import Found
 from mediagit_storage.tools.selecting import is_marker, nothing_there
 
@@ -13,21 +14,31 @@ __all__ = ["Side"]
 
 
 class Side(NamedTuple):
-    """A folder of a storage: every key that begins with ``prefix``, which ends with ``/`` or is empty."""
+    """A folder of a storage: every key that begins with ``prefix``, which ends with ``/`` or is empty.
+
+    Of it only the names ``within`` a range are looked at.
+    """
 
     store: Storage
     prefix: str = ""
+    within: KeyRange = EVERYTHING
 
     def listed(self) -> Iterator[Found]:
         """What is in it, by name; objects that only mark a folder are left out."""
-        start = len(self.prefix)
-        return (Found(info.key[start:], info) for info in self.store.list(self.prefix) if not is_marker(info))
+        start, after = len(self.prefix), self.within.after
+        listing = self.store.list(self.prefix, start_after=None if after is None else self.prefix + after)
+        for info in listing:
+            name = info.key[start:]
+            if self.within.ends_before(name):
+                return
+            if not is_marker(info):
+                yield Found(name, info)
 
     def required(self) -> Iterator[Found]:
-        """The same, and a `NotFoundError` where there is nothing, unless it is a whole storage."""
+        """The same, and a `NotFoundError` where there is nothing, unless it is a whole storage, or a range of its names."""
         found = False
         for each in self.listed():
             found = True
             yield each
-        if not found and self.prefix:
+        if not found and self.prefix and self.within == EVERYTHING:
             raise nothing_there(self.store, self.prefix)

@@ -9,40 +9,35 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, Protocol
 
-from mediagit_storage.backend import BatchLimits, DeleteOperation, StatOperation
-from mediagit_storage.batch import Planned, run_batch
+from mediagit_storage.backend import BatchLimits
 from mediagit_storage.capabilities import ALL_ATTRIBUTES
 from mediagit_storage.errors import (
-    BucketNotFoundError,
     CancelledError,
-    InvalidKeyError,
     KeyConflictError,
     LimitExceededError,
-    NotFoundError,
-    PreconditionError,
     StorageError,
     UnsupportedError,
 )
-from mediagit_storage.progress import NO_TRANSFER
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.comparing import Verdict, compare, other_attributes
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects
+from mediagit_storage.tools.extras import Deleted, Extra, Extras, delete_extras, kept_extras
 from mediagit_storage.tools.outcomes import explained
-from mediagit_storage.tools.places import location_of, refuse_inside
-from mediagit_storage.tools.plan import Action, DeletionLimit, Pair, Step, SyncRules, merge, plan
-from mediagit_storage.tools.remembered import Remembered, evidence, settled
-from mediagit_storage.tools.selecting import find_object, in_the_way
+from mediagit_storage.tools.places import location_of, refuse_inside, same_service
+from mediagit_storage.tools.plan import Action, DeletionLimit, Pair, Portion, Step, SyncRules, merge, plan
+from mediagit_storage.tools.remembered import Memory, Remembered, evidence, settled
+from mediagit_storage.tools.selecting import in_the_way
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
-from mediagit_storage.types import DeleteOptions, ObjectInfo
+from mediagit_storage.types import ObjectInfo
 
-__all__ = ["SyncCounts", "Synced", "Syncing", "lost_attributes", "sync_objects"]
+__all__ = ["HERE", "SyncCounts", "SyncEngine", "Synced", "Syncing", "copy_range", "lost_attributes", "sync_objects"]
 
 #: Steps that are looked at together.
 _WINDOW: Final = 1024
@@ -87,7 +82,7 @@ class Syncing:
 
     ``proven`` remembers only what was read back and compared, attributes included, and believes nothing but that: what is
     copied now is compared by the next sync. It needs rules with ``contents``. ``tried`` grows by what is copied because of
-    its attributes, 16 bytes for each: what comes again as it was has failed, as the target keeps them otherwise.
+    its attributes, 16 bytes for each name: what comes again as it was has failed, as the target keeps them otherwise.
     """
 
     rules: SyncRules = field(default_factory=SyncRules)
@@ -95,12 +90,64 @@ class Syncing:
     limit: DeletionLimit = field(default_factory=DeletionLimit)
     dry: bool = False
     proven: bool = False
-    tried: set[bytes] = field(default_factory=set)
+    tried: dict[str, bytes] = field(default_factory=dict)
 
 
 def lost_attributes(source: Storage, target: Storage) -> frozenset[str]:
-    """The attributes that objects of ``source`` may have and ``target`` cannot keep: worth saying before the start."""
-    return (source.capabilities.attributes - target.capabilities.attributes) & ALL_ATTRIBUTES
+    """The attributes that objects of ``source`` may have and ``target`` cannot keep: worth saying before the start.
+
+    Not the storage class between two services, which stays behind whether the target has such names or not.
+    """
+    own = frozenset[str]() if same_service(source, target) else frozenset({"storage_class"})
+    return ((source.capabilities.attributes - target.capabilities.attributes) & ALL_ATTRIBUTES) - own
+
+
+class SyncEngine(Protocol):
+    """Who does the work of a sync: this process, or others for it."""
+
+    def copies(  # noqa: PLR0917  # `sync_objects` calls it
+        self,
+        source: Side,
+        target: Side,
+        syncing: Syncing,
+        memory: Remembered,
+        counts: SyncCounts,
+        extra: Callable[[Extra], None],
+    ) -> Generator[Synced, None, None]:
+        """All that `copy_range` does, for the whole of both sides."""
+        ...
+
+    def deletions(
+        self, source: Side, target: Side, extras: Iterable[Extra], syncing: Syncing
+    ) -> Generator[Deleted, None, None]:
+        """All that `delete_extras` does, for any number of them."""
+        ...
+
+
+class _Here:
+    """This process does it."""
+
+    def copies(  # noqa: PLR0917
+        self,
+        source: Side,
+        target: Side,
+        syncing: Syncing,
+        memory: Remembered,
+        counts: SyncCounts,
+        extra: Callable[[Extra], None],
+    ) -> Generator[Synced, None, None]:
+        return copy_range(source, target, syncing, memory, counts, extra)
+
+    def deletions(
+        self, source: Side, target: Side, extras: Iterable[Extra], syncing: Syncing
+    ) -> Generator[Deleted, None, None]:
+        limits, left = BatchLimits(syncing.copying.concurrency), iter(extras)
+        while chunk := [*islice(left, _DELETIONS)]:
+            yield from delete_extras(source, target, chunk, limits)
+
+
+#: This process does the work itself.
+HERE: Final[SyncEngine] = _Here()
 
 
 def sync_objects(
@@ -109,6 +156,8 @@ def sync_objects(
     syncing: Syncing | None = None,
     memory: Remembered | None = None,
     counts: SyncCounts | None = None,
+    *,
+    engine: SyncEngine = HERE,
 ) -> Generator[Synced, None, None]:
     """Make ``target`` like ``source``, and yield every copy and deletion once it is done or has failed.
 
@@ -124,7 +173,7 @@ def sync_objects(
     """
     _refuse_overlap(source, target)
     remembered = Remembered(None, ("", "")) if memory is None else memory
-    return _Sync(source, target, syncing or Syncing(), remembered, counts or SyncCounts()).run()
+    return _Sync(source, target, syncing or Syncing(), remembered, counts or SyncCounts(), engine).run()
 
 
 def _refuse_overlap(source: Side, target: Side) -> None:
@@ -133,12 +182,60 @@ def _refuse_overlap(source: Side, target: Side) -> None:
     refuse_inside(there, here)
 
 
-class _Extra(NamedTuple):
-    """An object of the target that the source does not have, as it was listed."""
+class _Sync:
+    """Copies first, and then deletions, if everything went well."""
 
-    name: str
-    etag: str | None
-    size: int | None
+    def __init__(  # noqa: PLR0917
+        self,
+        source: Side,
+        target: Side,
+        syncing: Syncing,
+        memory: Remembered,
+        counts: SyncCounts,
+        engine: SyncEngine,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._how = syncing
+        self._memory = memory
+        self._counts = counts
+        self._engine = engine
+
+    def run(self) -> Generator[Synced, None, None]:
+        with ExitStack() as stack:
+            extras = stack.enter_context(kept_extras()) if self._how.rules.delete else None
+            add = _forgotten if extras is None else extras.add
+            copies = self._engine.copies(self._source, self._target, self._how, self._memory, self._counts, add)
+            yield from stack.enter_context(closing(copies))
+            yield from self._deleted(extras)
+
+    def _deleted(self, extras: Extras | None) -> Iterator[Synced]:
+        if not self._counts.extra or extras is None:
+            return
+        if self._counts.failed:
+            self._counts.withheld = self._counts.extra
+            return
+        if not self._how.limit.allows(self._counts.extra, self._counts.target):
+            raise LimitExceededError(
+                f"nothing was deleted: {self._counts.extra:,} of the target's {self._counts.target:,} objects are not in"
+                " the source, and more than half may go only where a limit says so (--max-delete)"
+            )
+        if self._how.dry:
+            yield from (Synced(Action.DELETE, each.name, "extra", each.size, planned=True) for each in extras)
+            return
+        with closing(self._engine.deletions(self._source, self._target, extras, self._how)) as results:
+            for extra, error, come in results:
+                if come:
+                    # The next sync compares the two.
+                    self._counts.extra -= 1
+                    self._counts.left += 1
+                    continue
+                self._counts.failed += error is not None
+                yield Synced(Action.DELETE, extra.name, "extra", extra.size, error)
+
+
+def _forgotten(_extra: Extra) -> None:
+    """What is left over is counted only."""
 
 
 class _Kept(NamedTuple):
@@ -150,31 +247,41 @@ class _Kept(NamedTuple):
     refused: str = ""
 
 
-class _Spools:
-    """Files without a name for what has to wait until the copies are done, where it is wanted at all."""
+def copy_range(  # noqa: PLR0917  # what `SyncEngine.copies` is handed
+    source: Side,
+    target: Side,
+    syncing: Syncing,
+    memory: Memory,
+    counts: SyncCounts,
+    extra: Callable[[Extra], None],
+    portion: Portion | None = None,
+) -> Generator[Synced, None, None]:
+    """The copies of `sync_objects` for what two sides have in one range of names, or a ``portion`` of it, and no deletions.
 
-    def __init__(self, stack: ExitStack, *, extras: bool, kept: bool) -> None:
-        self.extras = stack.enter_context(_spool()) if extras else None
-        self.kept = stack.enter_context(_spool()) if kept else None
+    What is left over in the target is handed to ``extra``.
+    """
+    return _Copies(source, target, syncing, memory, counts, extra, portion).run()
 
 
-def _spool() -> IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="ascii")
-
-
-def _write(spool: IO[str], entry: _Extra | _Kept) -> None:
-    spool.write(json.dumps(entry) + "\n")
-
-
-class _Sync:
-    def __init__(self, source: Side, target: Side, syncing: Syncing, memory: Remembered, counts: SyncCounts) -> None:
+class _Copies:
+    def __init__(  # noqa: PLR0917
+        self,
+        source: Side,
+        target: Side,
+        syncing: Syncing,
+        memory: Memory,
+        counts: SyncCounts,
+        extra: Callable[[Extra], None],
+        portion: Portion | None,
+    ) -> None:
         self._source = source
         self._target = target
         self._how = syncing
         self._memory = memory
         self._counts = counts
+        self._extra = extra
+        self._portion = portion
         self._exact = source.store.capabilities.exact_etags and target.store.capabilities.exact_etags
-        self._limits = BatchLimits(self._how.copying.concurrency)
         #: The steps whose copies are on their way, by the key of the source.
         self._running: dict[str, Step] = {}
         #: The attributes that the target keeps otherwise than it was told, by name, until the step is told of.
@@ -182,39 +289,41 @@ class _Sync:
 
     def run(self) -> Generator[Synced, None, None]:
         with ExitStack() as stack:
-            kept = self._how.proven or not self._how.copying.overwrite
-            spools = _Spools(stack, extras=self._how.rules.delete, kept=kept)
-            steps = stack.enter_context(closing(self._steps(spools)))
+            spool: IO[str] | None = None
+            if self._how.proven or not self._how.copying.overwrite:
+                spool = stack.enter_context(tempfile.TemporaryFile("w+", encoding="ascii"))
+            steps = stack.enter_context(closing(self._steps(spool)))
             if self._how.dry:
                 yield from (
                     Synced(Action.COPY, each.pair.name, each.reason, _size(each.pair), planned=True) for each in steps
                 )
             else:
                 yield from self._copied(steps)
-            yield from self._kept(spools)
-            yield from self._deleted(spools)
+            yield from self._kept(spool)
 
     # ---- deciding
 
-    def _steps(self, spools: _Spools) -> Generator[Step, None, None]:
-        """The copies that are needed. What else there is is counted, and what has to wait is written to ``spools``."""
+    def _steps(self, spool: IO[str] | None) -> Generator[Step, None, None]:
+        """The copies that are needed. What else there is is counted, and what has to wait is written to ``spool``."""
         pairs = merge(self._source.required(), self._target.listed())
+        if self._portion is not None:
+            pairs = self._portion.of(pairs, lambda pair: _size(pair) or 0)
         steps = plan(pairs, self._how.rules)
         while window := list(islice(steps, _WINDOW)):
             for step in self._proven(window):
-                self._count(step, spools)
+                self._count(step)
                 if step.action is not Action.COPY:
                     continue
                 refused = self._refused.pop(step.pair.name, "")
-                if spools.kept is not None and (refused or not self._overwrites(step)):
-                    _write(spools.kept, _Kept(step.pair.name, step.reason, _size(step.pair), refused))
+                if spool is not None and (refused or not self._overwrites(step)):
+                    spool.write(json.dumps(_Kept(step.pair.name, step.reason, _size(step.pair), refused)) + "\n")
                 else:
                     yield step
 
     def _overwrites(self, step: Step) -> bool:
         return self._how.copying.overwrite or step.pair.target is None
 
-    def _count(self, step: Step, spools: _Spools) -> None:
+    def _count(self, step: Step) -> None:
         pair = step.pair
         if pair.target is not None and step.reason != "filtered":
             self._counts.target += 1
@@ -222,8 +331,7 @@ class _Sync:
             self._counts.equal += 1
         elif step.reason == "extra" and pair.target is not None:
             self._counts.extra += 1
-            if spools.extras is not None:
-                _write(spools.extras, _Extra(pair.name, pair.target.etag, pair.target.size))
+            self._extra(Extra(pair.name, pair.target.etag, pair.target.size))
         elif step.action is Action.LEAVE:
             self._counts.left += 1
 
@@ -279,10 +387,10 @@ class _Sync:
         if ours.etag is None or self._how.dry or not self._how.copying.overwrite:
             return
         attempt = hashlib.blake2b(json.dumps([name, ours.etag, *other]).encode("ascii"), digest_size=16).digest()
-        if attempt in self._how.tried:
+        if self._how.tried.get(name) == attempt:
             self._refused[name] = ", ".join(other).replace("_", " ")
         else:
-            self._how.tried.add(attempt)
+            self._how.tried[name] = attempt
 
     # ---- copying
 
@@ -330,11 +438,11 @@ class _Sync:
         if proof is not None:
             self._memory.add(step.pair.name, proof, _size(step.pair) or 0)
 
-    def _kept(self, spools: _Spools) -> Iterator[Synced]:
-        if spools.kept is None:
+    def _kept(self, spool: IO[str] | None) -> Iterator[Synced]:
+        if spool is None:
             return
-        spools.kept.seek(0)
-        for kept in (_Kept(*json.loads(line)) for line in spools.kept):
+        spool.seek(0)
+        for kept in (_Kept(*json.loads(line)) for line in spool):
             if not kept.refused:
                 self._counts.kept += 1
                 yield Synced(Action.LEAVE, kept.name, kept.reason, kept.size, planned=self._how.dry)
@@ -343,72 +451,6 @@ class _Sync:
             error = UnsupportedError(f"the target keeps another {kept.refused} than it is told, again and again")
             explained(error, "put", self._target.prefix + kept.name, self._target.store)
             yield Synced(Action.COPY, kept.name, kept.reason, kept.size, error)
-
-    # ---- deleting
-
-    def _deleted(self, spools: _Spools) -> Iterator[Synced]:
-        if not self._counts.extra or spools.extras is None:
-            return
-        if self._counts.failed:
-            self._counts.withheld = self._counts.extra
-            return
-        if not self._how.limit.allows(self._counts.extra, self._counts.target):
-            raise LimitExceededError(
-                f"nothing was deleted: {self._counts.extra:,} of the target's {self._counts.target:,} objects are not in"
-                " the source, and more than half may go only where a limit says so (--max-delete)"
-            )
-        spools.extras.seek(0)
-        lines = iter(spools.extras)
-        while chunk := [_Extra(*json.loads(line)) for line in islice(lines, _DELETIONS)]:
-            if self._how.dry:
-                yield from (Synced(Action.DELETE, each.name, "extra", each.size, planned=True) for each in chunk)
-                continue
-            gone: list[_Extra] = []
-            for each, error in self._looked_again(chunk):
-                if error is None:
-                    gone.append(each)
-                else:
-                    yield self._not_deleted(each, error)
-            yield from self._gone(gone)
-
-    def _looked_again(self, chunk: list[_Extra]) -> Iterator[tuple[_Extra, Exception | None]]:
-        """What the source does not have now, either, and what it cannot tell of, with the error."""
-        store = self._source.store
-        keys = [self._source.prefix + each.name for each in chunk]
-        plans = (Planned(key, StatOperation(key), NO_TRANSFER) for key in keys)
-        for each, key, found in zip(chunk, keys, run_batch(store.backend, plans, self._limits), strict=True):
-            if found.error is None:
-                # It came since the source was listed: the next sync compares the two.
-                self._counts.extra -= 1
-                self._counts.left += 1
-            elif isinstance(found.error, InvalidKeyError) or _is_absence(found.error):
-                yield each, None
-            else:
-                yield each, explained(found.error, "stat", key, store)
-
-    def _gone(self, chunk: list[_Extra]) -> Iterator[Synced]:
-        store = self._target.store
-        conditional = store.capabilities.delete_if_match
-        keys = [self._target.prefix + each.name for each in chunk]
-        plans = (
-            Planned(key, DeleteOperation(key, DeleteOptions(if_match=each.etag if conditional else None)), NO_TRANSFER)
-            for key, each in zip(keys, chunk, strict=True)
-        )
-        for each, key, result in zip(chunk, keys, run_batch(store.backend, plans, self._limits), strict=True):
-            error = explained(result.error, "delete", key, store)
-            if error is None or (isinstance(error, PreconditionError) and find_object(store, key) is None):
-                yield Synced(Action.DELETE, each.name, "extra", each.size)
-            else:
-                yield self._not_deleted(each, error)
-
-    def _not_deleted(self, extra: _Extra, error: Exception) -> Synced:
-        self._counts.failed += 1
-        return Synced(Action.DELETE, extra.name, "extra", extra.size, error)
-
-
-def _is_absence(error: Exception) -> bool:
-    """Whether it proves that there is no such object, in a bucket that is there."""
-    return isinstance(error, NotFoundError) and not isinstance(error, BucketNotFoundError)
 
 
 def _size(pair: Pair) -> int | None:

@@ -29,7 +29,7 @@ from mediagit_storage.tools.comparing import Blame, End, Verdict, compare, other
 from mediagit_storage.tools.contents import digest_of, opened
 from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.outcomes import explained
-from mediagit_storage.tools.plan import Action, Found, Pair, SyncRules, merge, plan
+from mediagit_storage.tools.plan import Action, Found, Pair, Portion, SyncRules, merge, plan
 from mediagit_storage.tools.sides import Side
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.types import Checksum, ObjectInfo
@@ -113,18 +113,20 @@ def keeps_digests(store: Storage) -> bool:
     return bottom.capabilities.parallel_reads or any(layer.layer_name in _PROVING for layer in layers)
 
 
-def verify_store(side: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
+def verify_store(side: Side, rules: VerifyRules, *, portion: Portion | None = None) -> Generator[Verified, None, None]:
     """Read every object whole and yield what each is like, in order. An object that is in order counts by its size.
+    Of the listing only a ``portion`` is looked at, if one is given.
 
     Raises `NotFoundError` where there is nothing, unless it is a whole storage, and what ends a listing, like a bucket that
     goes away meanwhile. An object that is deleted meanwhile is missing.
     """
-    taken = (each for each in side.required() if rules.rules.filters.takes(each.name) and rules.rules.takes(each.info))
+    found = side.required() if portion is None else portion.of(side.required(), _size_of_found)
+    taken = (each for each in found if rules.rules.filters.takes(each.name) and rules.rules.takes(each.info))
     return _run(taken, partial(_scrubbed, side.store), _size_of_found, rules)
 
 
 def verify_against(
-    side: Side, manifest: Iterator[ManifestEntry], rules: VerifyRules
+    side: Side, manifest: Iterator[ManifestEntry], rules: VerifyRules, *, portion: Portion | None = None
 ) -> Generator[Verified, None, None]:
     """Compare a store with a manifest: both ways, by size and by the BLAKE3 of what is read.
 
@@ -134,21 +136,26 @@ def verify_against(
         Found(each.name, ObjectInfo(each.name, each.size, checksum=Checksum(_BLAKE3, bytes.fromhex(each.blake3))))
         for each in manifest
     )
+    pairs = merge(expected, side.listed())
     taken = (
         pair
-        for pair in merge(expected, side.listed())
+        for pair in (pairs if portion is None else portion.of(pairs, _size_of_pair))
         if rules.rules.filters.takes(pair.name) and (pair.target is None or rules.rules.takes(pair.target))
     )
     return _run(taken, partial(_against, side.store), _size_of_pair, rules)
 
 
-def verify_copy(source: Side, target: Side, rules: VerifyRules) -> Generator[Verified, None, None]:
+def verify_copy(
+    source: Side, target: Side, rules: VerifyRules, *, portion: Portion | None = None
+) -> Generator[Verified, None, None]:
     """Compare two stores: what ``target`` lacks, has too much, or has otherwise than ``source``.
 
     Every byte of both is read, unless ``quick``. What cannot be read is told with its side: an object that is gone from
     the source since it was listed is `EXTRA`, one that is gone from the copy `MISSING`. Of attributes those are compared that the source has set and both can keep.
     """
     pairs = merge(source.required(), target.listed())
+    if portion is not None:
+        pairs = portion.of(pairs, _size_of_pair)
     taken = (
         step.pair for step in plan(pairs, rules.rules) if step.action is not Action.LEAVE or step.reason == "extra"
     )

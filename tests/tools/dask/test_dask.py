@@ -1,0 +1,270 @@
+"""Sync, migrate, verify and gc by workers: they end as they do in one process, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+
+import pytest
+
+from mediagit_storage import open_storage
+from mediagit_storage.errors import CancelledError, ConfigError, ConnectionLostError
+from mediagit_storage.progress import on_progress
+from mediagit_storage.scope import scope
+from mediagit_storage.secrets import Secret
+from mediagit_storage.testing.covers import covers
+from mediagit_storage.tools.dask import running, witnesses
+from mediagit_storage.tools.dask.cluster import connected
+from mediagit_storage.tools.dask.engine import DaskEngine
+from mediagit_storage.tools.dask.tasks import Size
+from mediagit_storage.tools.engines import open_dask_engine
+from mediagit_storage.tools.migrate import MigrationCounts, migrate
+from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
+from mediagit_storage.tools.remembered import Remembered
+from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.sync import SyncCounts, Syncing, sync_objects
+from mediagit_storage.tools.verify import Problem, VerifyRules
+
+NAMES = [f"{folder}/{number:03}" for folder in ("a", "m/n", "ü") for number in range(20)] + ["b", "z😀"]
+
+
+def files(folder):
+    """What is stored in a folder: without what a worker that was killed has left in the private one."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(".mediagit-storage/")}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for number, name in enumerate(NAMES):
+        path = tmp_path / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode() * number)
+    return tmp_path / "src"
+
+
+@pytest.fixture
+def engine(scheduler):
+    """Small ranges, so that there are many."""
+    with connected(scheduler) as cluster:
+        yield DaskEngine(cluster, Size(9))
+
+
+@pytest.fixture
+def sides(tree, tmp_path):
+    with open_storage(tree) as source, open_storage(tmp_path / "dst", create=True) as target:
+        yield Side(source), Side(target)
+
+
+def test_a_folder_comes_to_be_like_another_and_is_remembered(engine, sides, tree, tmp_path):
+    (tmp_path / "dst/m").mkdir()
+    (tmp_path / "dst/m/left over").write_bytes(b"x")
+    os.utime(tree / "b", (1, 1))
+    for path in tree.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    counts, syncing = SyncCounts(), Syncing(SyncRules(delete=True), limit=DeletionLimit(1))
+    reports = []
+    with Remembered(tmp_path / "state", ("a", "b")) as memory, on_progress(reports.append):
+        done = [*sync_objects(*sides, syncing, memory, counts, engine=engine)]
+        assert sorted(each.name for each in done) == sorted([*NAMES, "m/left over"])
+        assert done[-1].name == "m/left over", "deletions come last"
+        assert not [each for each in done if each.error]
+        assert files(tmp_path / "dst") == files(tree)
+        assert (counts.target, counts.equal, counts.extra, counts.failed) == (1, 0, 1, 0)
+        assert reports[0].completed == 0
+        assert reports[-1].completed == reports[-1].total == sum(each.size for each in done if each.name in NAMES)
+
+        counts = SyncCounts()
+        assert [*sync_objects(*sides, syncing, memory, counts, engine=engine)] == []
+        assert (counts.target, counts.equal) == (len(NAMES), len(NAMES))
+        proofs, _ = memory.proofs(sides[0].within, 1000)
+    assert len(proofs) == len(NAMES)
+
+
+def test_a_migration_proves_everything(engine, sides, tree, tmp_path):
+    counts = MigrationCounts()
+    for path in tree.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    with Remembered(tmp_path / "state", ("a", "b")) as journal:
+        steps = [*migrate(*sides, journal=journal, counts=counts, engine=engine)]
+    assert sorted(step.synced.name for step in steps) == sorted(NAMES)
+    assert (counts.copied, counts.proven, counts.passes, counts.complete) == (len(NAMES), len(NAMES), 2, True)
+    assert files(tmp_path / "dst") == files(tree)
+
+
+def test_what_is_wrong_is_found(engine, sides, tree, tmp_path):
+    list(sync_objects(*sides, engine=engine))
+    rules = VerifyRules(SyncRules())
+    assert {each.problem for each in engine.verify_store(sides[1], rules)} == {None}
+    (tmp_path / "dst/a/007").write_bytes(b"x")
+    (tmp_path / "dst/b").unlink()
+    (tmp_path / "dst/zz").write_bytes(b"x")
+    found = {each.name: each.problem for each in engine.verify_copy(*sides, rules)}
+    assert found.keys() == {*NAMES, "zz"}
+    wrong = {name: problem for name, problem in found.items() if problem}
+    assert wrong == {"a/007": Problem.SIZE, "b": Problem.MISSING, "zz": Problem.EXTRA}
+
+
+def test_the_command_line_says_what_it_says_without_workers(mgs, scheduler, tree, tmp_path):
+    words = ("--engine", "dask", "--scheduler", scheduler)
+    (tmp_path / "dst/m").mkdir(parents=True)
+    (tmp_path / "dst/m/n").write_bytes(b"a file where a folder should be")
+    here, there = mgs("sync", "src", "other", "-n"), mgs("sync", "src", "other", "-n", *words)
+    assert sorted(here.lines) == sorted(there.lines)
+    result = mgs("sync", "src", "dst", "--delete", "--report", "report", *words)
+    assert result.code == 6
+    assert "m/n/003" in result.err
+    assert "20 failed" in result.err
+    assert "nothing was deleted" in result.err
+    assert len(files(tmp_path / "dst")) == len(NAMES) - 20 + 1
+
+    assert mgs("migrate", "src", "moved", *words).err.endswith(f"{len(NAMES)} objects are equal in every byte\n")
+    assert mgs("manifest", "moved").code == 0
+    (tmp_path / "manifest").write_bytes(mgs("manifest", "moved").raw)
+    (tmp_path / "moved/a/001").write_bytes(b"y" * 5)
+    here, there = (mgs("verify", "moved", "--manifest", "manifest", *more) for more in ((), words))
+    assert (here.code, here.out) == (there.code, there.out)
+    assert here.lines == ["content a/001: " + here.lines[0].partition(": ")[2]]
+
+
+def test_garbage_goes_when_its_time_has_come_and_nothing_else(mgs, scheduler, tree, tmp_path):
+    words = ("--engine", "dask", "--scheduler", scheduler, "--marks", "marks", "--grace", "0s")
+    for path in tree.rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    needed = NAMES[::2]
+    (tmp_path / "references").write_text("".join(f"{name}\n" for name in reversed(needed)) + "no/such\n")
+    first = mgs("gc", "src", "--references", "references", "--json", *words)
+    assert first.code == 0, first.err
+    assert sorted(each["name"] for each in first.records[:-1]) == sorted(set(NAMES) - set(needed))
+    assert first.records[-1]["referenced"] == len(needed)
+    unread = mgs("gc", "src", "--references-from", "cat references; false", "--delete", *words)
+    assert unread.code == 1
+    assert len(files(tree)) == len(NAMES)
+    last = mgs("gc", "src", "--references", "references", "--delete", "--trash", "trash/", *words)
+    assert last.code == 0, last.err
+    kept = files(tree)
+    assert sorted(name for name in kept if not name.startswith("trash/")) == sorted(needed)
+    assert len(kept) == len(NAMES)
+
+
+def test_a_worker_that_is_killed_in_the_middle_changes_nothing(scheduler, tree, tmp_path):
+    slow = [{"layer": "throttle", "requests": 50}]
+    with (
+        connected(scheduler) as cluster,
+        open_storage(tree, layers=slow) as source,
+        open_storage(tmp_path / "dst", create=True) as target,
+    ):
+        killed = []
+
+        def kill_one(progress):
+            if not killed and progress.completed:
+                killed.extend(cluster.client.run(os.getpid).values())
+                os.kill(killed[0], signal.SIGKILL)
+
+        counts = SyncCounts()
+        with on_progress(kill_one):
+            sync = sync_objects(Side(source), Side(target), counts=counts, engine=DaskEngine(cluster, Size(6)))
+            done = [*sync]
+        assert len(killed) == 2
+        assert not [each for each in done if each.error]
+    assert files(tmp_path / "dst") == files(tree)
+    names = [each.name for each in done]
+    assert len(names) == len(set(names)), "what was done twice is told once"
+
+
+def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path):
+    slow = [{"layer": "throttle", "requests": 50}]
+    with (
+        connected(scheduler) as cluster,
+        open_storage(tree, layers=slow) as source,
+        open_storage(tmp_path / "dst", create=True) as target,
+    ):
+        began = time.monotonic()
+        busy = lambda dask_scheduler: any(each.processing for each in dask_scheduler.workers.values())  # noqa: E731
+        with (
+            scope() as inside,
+            pytest.raises(CancelledError),
+            on_progress(lambda progress: inside.cancel() if progress.completed else None),
+        ):
+            list(sync_objects(Side(source), Side(target), engine=DaskEngine(cluster, Size(6))))
+        while cluster.client.run_on_scheduler(busy):
+            assert time.monotonic() - began < 60
+            time.sleep(0.01)
+    assert len(files(tmp_path / "dst")) < len(NAMES)
+
+
+@pytest.mark.server
+@pytest.mark.uses_server("seaweedfs")
+def test_a_bucket_whose_secrets_are_in_files(engine, servers, sides, tree, tmp_path):
+    server = servers("seaweedfs")
+    options = {"endpoint": server.url, "region": server.region, "service": "seaweedfs"}
+    for name, secret in {"access_key_id": server.access_key, "secret_access_key": server.secret_key}.items():
+        (tmp_path / name).write_text(secret)
+        options[name] = {"file": str(tmp_path / name)}
+    with open_storage(f"s3://t-{secrets.token_hex(8)}", options=options, create=True) as bucket:
+        copy = Side(bucket, "deep/er/")
+        assert not [each for each in sync_objects(sides[0], copy, engine=engine) if each.error]
+        assert [found.name for found in copy.listed()] == sorted(NAMES, key=lambda name: name.encode())
+        rules = VerifyRules(SyncRules())
+        assert {each.problem for each in engine.verify_copy(sides[0], copy, rules)} == {None}
+        bucket.put("deep/er/a/004", b"other bytes"), bucket.put("deep/er/zzz", b"left over")
+        again = Syncing(SyncRules(delete=True))
+        done = {each.name: each.action for each in sync_objects(sides[0], copy, again, engine=engine)}
+        assert done == {"a/004": Action.COPY, "zzz": Action.DELETE}
+        assert not [each for each in migrate(copy, sides[1], engine=engine) if each.synced.error]
+    assert files(tmp_path / "dst") == files(tree)
+
+
+def test_literal_secrets_do_not_travel(engine, sides):
+    options = {
+        "endpoint": "http://127.0.0.1:1",
+        "access_key_id": Secret("AKIDHUSH"),
+        "secret_access_key": Secret("hush"),
+    }
+    with (
+        open_storage("s3://bucket", options=options) as store,
+        pytest.raises(ConfigError, match="workers cannot open") as caught,
+    ):
+        list(sync_objects(sides[0], Side(store), engine=engine))
+    assert "hush" not in str(caught.value).lower()
+    with open_storage("memory://only-here") as store, pytest.raises(ConfigError, match="workers cannot open"):
+        list(engine.verify_store(Side(store), VerifyRules(SyncRules())))
+
+
+def test_workers_that_see_another_folder_are_found_out(engine, sides, tree, tmp_path):
+    _, target = sides
+    with open_storage(tree) as source:
+        # As on another machine: the folder has the name, and other files.
+        found = witnesses.witnesses_of([Side(source), target])
+        assert len(found) == 5
+        wrong = [each._replace(etag="another") for each in found]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(running, "witnesses_of", lambda sides: wrong)
+            patched.setattr(running, "missing", lambda sides, seen: False)
+            with pytest.raises(ConfigError, match="sees another storage"):
+                list(sync_objects(Side(source), target, engine=engine))
+
+
+def test_nobody_at_the_address():
+    for address, kind in {"tcp://127.0.0.1:1": ConnectionLostError, "nonsense": ConfigError}.items():
+        with pytest.raises(kind, match=address), open_dask_engine(address):
+            pass
+
+
+@covers(243)
+def test_a_missing_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("mediagit_storage.tools.dask")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"mediagit-storage\[dask\]"):
+        open_dask_engine()
+
+
+def test_options_that_contradict_each_other(mgs, tree):
+    for words in (("--scheduler", "tcp://x:1"), ("--engine", "dask", "--scheduler", "tcp://x:1", "--workers", "2")):
+        result = mgs("sync", "src", "dst", *words)
+        assert result.code == 2
+        assert "--workers" in result.err
