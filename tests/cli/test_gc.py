@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 
 import pytest
+
+from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.errors import PermissionDeniedError
+from mediagit_storage.types import PendingUpload
 
 
 @pytest.fixture
@@ -84,3 +89,60 @@ def test_mistakes_are_named_and_nothing_goes(mgs, folder, arguments, code, said)
     assert (result.code, names(folder)) == (code, ["a", "b/c", "d"])
     assert said in result.err
     assert (folder.parent / "needed").read_text() == "a\n"
+
+
+# ---- uploads that nobody ended
+
+
+@pytest.fixture
+def leftover(folder):
+    """What a program left that was killed a month ago, and one that was killed just now."""
+    private = folder / ".mediagit-storage" / "tmp"
+    private.mkdir(parents=True)
+    for name, days in (("0123456789abcdef-1", 30), ("0123456789abcdef-2", 0)):
+        path = private / name
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    return private
+
+
+def test_leftovers_are_told_and_go_with_delete(mgs, folder, leftover):
+    run = ("gc", "objects", "--references", "needed")
+    told = mgs(*run)
+    assert told.code == 0
+    assert any(line.startswith("stale upload") for line in told.lines)
+    assert "1 upload (1.0 kB) that nobody ended: --delete aborts them" in told.err
+    assert len([*leftover.iterdir()]) == 2
+    assert mgs(*run, "--delete", "--keep-uploads").code == 0
+    assert len([*leftover.iterdir()]) == 2
+    done = mgs(*run, "--delete", "--report", "report.jsonl")
+    assert "aborted 1 upload" in done.err
+    assert [path.name for path in leftover.iterdir()] == ["0123456789abcdef-2"]
+    younger = mgs(*run, "--delete", "--uploads-older-than", "0", "--json")
+    assert younger.records[-1]["uploads"] == 1
+    assert [each["status"] for each in younger.records if "upload" in each] == ["aborted"]
+
+
+def test_uploads_of_elsewhere_and_of_what_is_excluded_stay(mgs, memory):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    backend = MemoryBackend.named(memory.removeprefix("memory://"))
+    mgs("put", "-", f"{memory}/in/a", stdin=b"x")
+    for key in ("in/old", "in/keep/old", "out/old"):
+        backend._uploads[key] = PendingUpload(key, key, moment, 5, moment)
+    words = ("gc", f"{memory}/in", "--references-from", "echo a", "--delete", "--exclude", "keep/", "--marks", "marks")
+    assert mgs(*words).code == 0
+    assert sorted(backend._uploads) == ["in/keep/old", "out/old"]
+
+
+def test_uploads_that_may_not_be_listed_fail_beside_the_rest(mgs, memory, monkeypatch):
+    def refused(self, prefix):
+        raise PermissionDeniedError("no, you may not list uploads")
+
+    monkeypatch.setattr(MemoryBackend, "pending_uploads", refused)
+    mgs("put", "-", f"{memory}/a", stdin=b"x")
+    words = ("gc", memory, "--references-from", "echo a", "--marks", "marks")
+    result = mgs(*words)
+    assert result.code == 6
+    assert "--keep-uploads" in result.err
+    assert mgs(*words, "--keep-uploads").code == 0
+    assert mgs(*words, "--keep-uploads", "--uploads-older-than", "1d").code == 2

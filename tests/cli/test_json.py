@@ -6,10 +6,12 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.testing.scripted_server import Receive, ScriptedServer, answer
 from mediagit_storage.types import PendingUpload
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
@@ -62,6 +64,7 @@ def lines(mgs, tree, memory, work):
     call("put", "src/photo.jpg", f"{memory}/p/r", "--if-absent")
     call("presign", f"{memory}/p/r")
     call("check", "made")
+    call("bench", memory, "--objects", "2", "--large", "0")
     call("profile", "add", "media", "made", "--layer", "prefix,prefix=a/")
     call("profile", "list")
     call("profile", "show", "media")
@@ -75,9 +78,32 @@ def lines(mgs, tree, memory, work):
     call("cache", "clear", "quick:")
     call("keys", "generate", "media.key")
     call("keys", "list", "media.key")
+    delivered(call, Path(mgs("profile", "path").lines[0]))
     call("completion", "zsh")
     call("version")
     return found
+
+
+def delivered(call, profiles: Path) -> None:
+    """What `mgs cdn` prints, with a CDN whose API is played."""
+    done = answer(200, b'{"name": "operation-1", "status": "DONE"}', [("content-type", "application/json")])
+    with ScriptedServer([Receive(), done]) as api:
+        options = {
+            "provider": "google", "base_url": "https://x.org", "project": "p", "url_map": "m", "api_url": api.url,
+            "key_name": "k",
+        }  # fmt: skip
+        table = "\n".join(f'{name} = "{value}"' for name, value in options.items())
+        secrets = 'key = { env = "CDN_KEY" }\ntoken = { env = "CDN_KEY" }'
+        rules = '[[cdn.cdn.rules]]\ncache_control = "no-cache"\n'
+        before = profiles.read_text()
+        profiles.write_text(f'{before}[cdn]\nurl = "memory://cdn"\n[cdn.cdn]\n{table}\n{secrets}\n{rules}')
+        call("profile", "show", "cdn")
+        call("cdn", "url", "cdn:k")
+        call("cdn", "rules", "cdn:k")
+        with mock.patch.dict("os.environ", CDN_KEY="nZtRohdNF9m3cKM24IcK4w=="):
+            call("cdn", "sign", "cdn:k", "--scope", "k", "--cookies", "--domain", "x.org")
+            call("cdn", "purge", "cdn:k", "-n")
+            call("cdn", "purge", "cdn:k")
 
 
 def test_lines_and_page_agree(lines):
@@ -92,22 +118,24 @@ def test_lines_and_page_agree(lines):
 def test_shapes(lines):
     """The types of the values, so that a program in another language can rely on them."""
     numbers = {"size", "stored_size", "objects", "bytes", "seconds", "mb_per_second", "failed", "skipped", "kept",
-               "code", "expires_in", "entries", "hits", "evictions", "heals"}  # fmt: skip
+               "code", "expires_in", "entries", "hits", "evictions", "heals", "left_out", "unsized", "puts", "parts", "reads",
+               "lists", "deletes", "sent", "fetched", "count", "per_second", "bytes_per_second", "p50", "p90", "p99",
+               "max", "mean"}  # fmt: skip
     for line in lines:
         for name, value in line.items():
             if name in numbers or name == "v":
                 assert isinstance(value, int | float) or value is None, (name, line)
-            elif name in {"deleted", "latest", "retryable", "dry_run"}:
+            elif name in {"deleted", "latest", "retryable", "dry_run", "done"}:
                 assert isinstance(value, bool)
-            elif name in {"attributes", "options"}:
+            elif name in {"attributes", "options", "cdn"}:
                 assert isinstance(value, dict)
-            elif name == "layers":
+            elif name in {"layers", "items"}:
                 assert isinstance(value, list)
             else:
                 assert isinstance(value, str), (name, line)
 
 
 def test_times_are_utc(lines):
-    times = [line[name] for line in lines for name in ("modified", "started", "active") if name in line]
+    times = [line[name] for line in lines for name in ("modified", "started", "active", "time") if name in line]
     assert times
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time) for time in times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
@@ -271,14 +272,10 @@ def test_attributes_come_along_where_the_target_can_keep_them(mgs, tree, memory)
         assert store.stat("2/p.jpg").attributes == expected
 
 
-def test_attributes_that_the_target_cannot_keep_are_refused_or_dropped(mgs, tree, memory, work):
-    """A disk has no storage classes."""
+def test_a_storage_class_stays_behind_where_the_target_has_none(mgs, tree, memory):
+    """It says where a service keeps an object, and nothing of the object."""
     mgs("put", "src/photo.jpg", f"{memory}/p", "--storage-class", "COLD", "--metadata", "a=b")
-    refused = mgs("cp", f"{memory}/p", "p")
-    assert refused.code == 7
-    assert "storage_class" in refused.err
-    assert not (work / "p").exists()
-    assert mgs("cp", f"{memory}/p", "p", "--drop-attributes").code == 0
+    assert mgs("cp", f"{memory}/p", "p").code == 0
     (record,) = mgs("stat", "p", "--json").records
     assert record["attributes"] == {"metadata": {"a": "b"}}
 
@@ -401,3 +398,44 @@ def test_an_interrupted_transfer_that_goes_on_says_so(capsys):
     with session(Run()):
         pass
     assert capsys.readouterr().err == ""
+
+
+# ---- what is left behind in writing
+
+
+@pytest.mark.parametrize("verb", ["cp", "mv"])
+def test_a_report_tells_of_every_object(mgs, tree, work, memory, verb):
+    mgs("put", "src/photo.jpg", f"{memory}/in/photo.jpg")
+    (tree / "bad\x07key").write_bytes(b"x")
+    result = mgs(verb, "-r", "src", f"{memory}/in/", "--no-overwrite", "--report", "report", "--json")
+    again = mgs(verb, "-r", "src", f"{memory}/in/", "--no-overwrite", "--report", "later")
+    assert result.code == again.code == 6
+    lines = [json.loads(line) for line in (work / "report").read_text().splitlines()]
+    assert [each for each in lines if each["type"] == "transfer"] == [
+        each for each in result.records if each["type"] == "transfer"
+    ]
+    (error,) = [each for each in lines if each["type"] == "error"]
+    assert "bad" in error["key"]
+    later = [json.loads(line) for line in (work / "later").read_text().splitlines()]
+    assert {each.get("status") for each in later} <= {"skipped", None}
+
+
+def test_a_report_tells_of_the_failure_of_a_single_object(mgs, work, memory):
+    (work / "one").write_bytes(b"x")
+    assert mgs("cp", "one", f"{memory}/bad%07", "--report", "report").code == 2
+    (line,) = (work / "report").read_text().splitlines()
+    assert json.loads(line)["type"] == "error"
+
+
+@pytest.mark.parametrize("command", [["cp", "-r"], ["sync"], ["migrate"]])
+def test_links_that_are_left_out_are_told(mgs, tree, memory, command):
+    """Once each, however often the folder is listed."""
+    (tree / "link").symlink_to("photo.jpg")
+    (tree / "a" / "gone").symlink_to("nowhere")
+    result = mgs(*command, "src/", f"{memory}/x/")
+    assert result.code == 0
+    assert "2 left out" in result.err
+    assert "'a/gone'" in result.err or "'link'" in result.err
+    assert "1 more" in result.err
+    last = mgs(*command, "src/", f"{memory}/y/", "--json").records[-1]
+    assert (last["type"], last["left_out"]) == ("summary", 2)

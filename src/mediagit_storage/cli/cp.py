@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from mediagit_storage.cli.filter_options import FilteringCommand
@@ -28,6 +30,7 @@ def command(
     overwrite: bool,
     drop_attributes: bool,
     create: bool,
+    report: Path | None,
 ) -> int:
     """Copy files, folders and objects between any two storages.
 
@@ -51,4 +54,5 @@ def command(
         overwrite=overwrite,
         drop_attributes=drop_attributes,
         create=create,
+        report=report,
     )

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import click
 
-__all__ = ["Duration", "duration_text", "is_older", "older_than", "utc_now"]
+__all__ = ["Duration", "duration_text", "older_than", "utc_now"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -47,13 +47,6 @@ def duration_text(span: timedelta) -> str:
     size, word = next((unit for unit in _WORDS if seconds >= 2 * unit[0]), _WORDS[-1])
     count = seconds // size
     return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
-def is_older(moment: datetime | None, span: timedelta | None, now: datetime) -> bool:
-    """Whether ``moment`` lies that long before ``now``. Without a span everything does; an unknown moment never."""
-    if span is None:
-        return True
-    return moment is not None and now - moment >= span
 
 
 def utc_now() -> datetime:

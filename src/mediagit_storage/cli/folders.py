@@ -13,6 +13,7 @@ from mediagit_storage.cli.filter_options import filter_options, filters_of
 from mediagit_storage.cli.session import Place, Session
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.tools.filters import Filter, Filters
+from mediagit_storage.tools.places import same_service
 from mediagit_storage.tools.plan import SyncRules
 from mediagit_storage.tools.selecting import find_object
 from mediagit_storage.tools.sides import Side
@@ -62,6 +63,8 @@ def chosen_side(place: Place) -> Side:
 
 def told_attributes(this: Session, source: Place, target: Place, *, drop: bool) -> None:
     """Say before the start which attributes the target cannot keep, unless they are to be dropped."""
+    if "storage_class" in source.store.capabilities.attributes and not same_service(source.store, target.store):
+        this.out.note(f"storage classes stay behind: those of {target.text} have other names, if it has any")
     lost = lost_attributes(source.store, target.store)
     if lost and not drop:
         names = ", ".join(sorted(lost)).replace("_", " ")

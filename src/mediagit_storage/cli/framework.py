@@ -16,6 +16,8 @@ from mediagit_storage.cli.commands import COMMANDS
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from mediagit_storage.cli.limits import Rates
+
 __all__ = [
     "Command",
     "Group",
@@ -157,6 +159,7 @@ class Run:
         self.verbose = False
         self.concurrency = 16
         self.dry_run = False
+        self.limit: Rates | None = None
 
 
 pass_run = click.make_pass_decorator(Run, ensure=True)

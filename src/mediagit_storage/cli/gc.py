@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -13,26 +11,39 @@ from typing import Final
 import click
 
 from mediagit_storage.cli.durations import Duration, duration_text, utc_now
+from mediagit_storage.cli.engine_options import chosen_engine, engine_options
 from mediagit_storage.cli.filter_options import FilteringCommand, filter_options, filters_of
 from mediagit_storage.cli.folders import chosen_side
 from mediagit_storage.cli.framework import Run, common, complete_target
-from mediagit_storage.cli.outcomes import Outcomes
+from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Session, session
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.cli.text import human_bytes, plural
+from mediagit_storage.errors import ConfigError, StorageError
 from mediagit_storage.journal import journal_name, state_folder
 from mediagit_storage.tools.filters import Filter, Filters
-from mediagit_storage.tools.gc import Collected, CollectionCounts, CollectionRules, State, collect
+from mediagit_storage.tools.gc import (
+    HERE,
+    Collected,
+    CollectionCounts,
+    CollectionEngine,
+    CollectionRules,
+    State,
+    collect,
+)
 from mediagit_storage.tools.marks import open_marks
 from mediagit_storage.tools.places import lasting_location, location_of
 from mediagit_storage.tools.plan import DeletionLimit
 from mediagit_storage.tools.references import CommandReferences, FileReferences, References
 from mediagit_storage.tools.sides import Side
+from mediagit_storage.tools.uploads import EndedUpload, aborted, begun_before
 from mediagit_storage.types import JSON
 
 __all__ = ["command"]
 
 _GRACE: Final = timedelta(days=14)
+#: As long as a large transfer that broke off can be gone on with, on this machine.
+_STALE: Final = timedelta(days=7)
 #: What takes space away or gives it back: told one by one, and counted by their bytes.
 _FREED: Final = (State.DELETED, State.TRASHED)
 
@@ -70,9 +81,18 @@ _FREED: Final = (State.DELETED, State.TRASHED)
     help="Delete at most N objects, or none at all; without it at most half of them.",
 )
 @click.option("--marks", type=click.Path(path_type=Path), metavar="FILE", help="Where the marks are kept between runs.")
+@click.option(
+    "--uploads-older-than",
+    "uploads_age",
+    type=Duration(),
+    metavar="TIME",
+    help="Abort, with --delete, uploads for which nothing arrived for so long.  [default: 7d]",
+)
+@click.option("--keep-uploads", is_flag=True, help="Leave unfinished uploads alone.")
 @click.option("--allow-empty", is_flag=True, help="Go on although no object at all is referenced.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines.")
 @filter_options
+@engine_options
 @common
 @click.pass_context
 def command(
@@ -86,6 +106,8 @@ def command(
     trash: str | None,
     max_delete: int | None,
     marks: Path | None,
+    uploads_age: timedelta | None,
+    keep_uploads: bool,
     allow_empty: bool,
     report: Path | None,
 ) -> int:
@@ -97,9 +119,13 @@ def command(
 
     References are read again before the first deletion and after the last one; what came to be needed in between is
     brought back from the --trash, by the next run if this one is killed. If any of them, or a listing, cannot be read, or
-    if they became less than half, nothing more is deleted. Uploads that nobody ended are another matter: `mgs uploads
-    abort`.
+    if they became less than half, nothing more is deleted.
+
+    Uploads that were begun and never ended, and what killed programs left of them, are told as well, and aborted with
+    --delete, where nothing arrived for a week and the storage can list them.
     """
+    if keep_uploads and uploads_age is not None:
+        raise click.UsageError("--keep-uploads leaves uploads of every age: leave out --uploads-older-than")
     if max_delete is not None and not delete:
         raise click.UsageError("--max-delete needs --delete")
     sources: list[References] = [*map(FileReferences, files), *map(CommandReferences, commands)]
@@ -116,9 +142,16 @@ def command(
         allow_empty,
         concurrency=run.concurrency,
     )
+    ready = chosen_engine(ctx)
     with session(run) as this, report_file(report) as written:
         side = chosen_side(this.place(store))
-        return _collect(this, side, sources, _marks_file(side, marks), rules, written)
+        with ready as engine:
+            outcomes = _Outcomes(this, written, rules)
+            with outcomes.told_at_the_end():
+                _collect(outcomes, side, sources, _marks_file(side, marks), rules, engine)
+                if not keep_uploads:
+                    outcomes.clear_uploads(side, _STALE if uploads_age is None else uploads_age)
+        return outcomes.close()
 
 
 def _refuse_written_twice(written: Sequence[Path | None], files: Sequence[Path]) -> None:
@@ -149,66 +182,99 @@ def _marks_file(side: Side, given: Path | None) -> Path:
 
 
 def _collect(  # noqa: PLR0917  # one caller
-    this: Session, side: Side, sources: Sequence[References], path: Path, rules: CollectionRules, report: ReportFile
-) -> int:
-    tally, counts = _Tally(this, report), CollectionCounts()
+    outcomes: _Outcomes,
+    side: Side,
+    sources: Sequence[References],
+    path: Path,
+    rules: CollectionRules,
+    engine: CollectionEngine | None,
+) -> None:
     place = "\n".join(location_of(side.store, side.prefix))
-    try:
-        with open_marks(path, place) as marks:
-            results = collect(side, sources, marks, rules, now=utc_now(), counts=counts)
-            with closing(results):
-                for each in results:
-                    tally.add(each)
-    except BaseException:
-        tally.stopped(counts)
-        raise
-    return tally.close(counts, rules)
+    with open_marks(path, place) as marks:
+        outcomes.take(
+            collect(side, sources, marks, rules, now=utc_now(), counts=outcomes.counts, engine=engine or HERE)
+        )
 
 
-class _Tally:
-    """Counts, tells what is done as it happens, and what failed at the end."""
-
-    def __init__(self, this: Session, report: ReportFile) -> None:
-        self._this = this
-        self._outcomes = Outcomes(this, report, "collect")
-        self._started = time.monotonic()
+class _Outcomes(Outcomes[Collected]):
+    def __init__(self, this: Session, report: ReportFile, rules: CollectionRules) -> None:
+        super().__init__(this, report, "collect")
+        self.counts = CollectionCounts()
+        self._rules = rules
         self._found: Counter[State] = Counter()
         self._bytes = 0
+        self._uploads = 0
+        self._uploaded = 0
 
     def add(self, each: Collected) -> None:
         """One more is marked, gone, or failed."""
         if each.error is not None:
-            self._outcomes.failed(each.error)
+            self.failed(each.error)
             return
         self._found[each.state] += 1
         if each.state in _FREED:
             self._bytes += each.size or 0
         fields: dict[str, JSON] = {"name": each.name, "size": each.size, "status": str(each.state)}
-        if not self._outcomes.told(fields) and (each.state is State.DUE or self._this.run.verbose):
+        if not self.told(fields) and (each.state is State.DUE or self._this.run.verbose):
             self._this.out.line(f"{each.state} {each.name}")
 
-    def stopped(self, counts: CollectionCounts) -> None:
-        """It ended early: tell what was done until then."""
-        if self._bytes or self._outcomes.failures.count:
-            self._summary(counts)
+    def clear_uploads(self, side: Side, age: timedelta) -> None:
+        """Abort what nobody sends any more, or tell of it; nothing where the storage cannot list it."""
+        if not side.store.capabilities.pending_uploads:
+            return
+        try:
+            found = side.store.pending_uploads(side.prefix)
+            chosen = (each for each in found if self._means(each.key[len(side.prefix) :]))
+            for ended in aborted(
+                side.store,
+                begun_before(chosen, age, utc_now()),
+                age,
+                concurrency=self._rules.concurrency,
+                dry=not self._rules.delete,
+            ):
+                self._add_upload(side, ended)
+        except StorageError as error:
+            # Not everybody who may list and delete objects may list uploads.
+            error.message += "; --keep-uploads leaves them alone"
+            self.failed(error)
 
-    def close(self, counts: CollectionCounts, rules: CollectionRules) -> int:
-        """Name what failed, write the closing line, and return the exit code."""
-        code = self._outcomes.failures.tell(self._this)
-        self._summary(counts)
-        if counts.missing:
-            self._this.out.note(f"{counts.missing:,} references lead to no object here")
-        if self._found[State.DUE] and not rules.delete:
-            self._this.out.note("nothing was deleted: add --delete to delete what is due")
+    def _means(self, name: str) -> bool:
+        return not name or self._rules.filters.takes(name)
+
+    def _add_upload(self, side: Side, ended: EndedUpload) -> None:
+        if ended.error is not None:
+            self.failed(ended.error)
+        elif ended.status == "aborted":
+            self._uploads += 1
+            self._uploaded += ended.upload.size or 0
+            name = ended.upload.key[len(side.prefix) :]
+            status = "aborted" if self._rules.delete else "stale"
+            fields: dict[str, JSON] = {"name": name, "upload": ended.upload.id, "size": ended.upload.size}
+            if not self.told({**fields, "status": status}) and (status == "stale" or self._this.run.verbose):
+                self._this.out.line(f"{status} upload {name} {ended.upload.id}")
+
+    def words(self) -> Iterator[str]:
+        """What of it a user should look at, or do."""
+        if self.counts.missing:
+            yield f"{self.counts.missing:,} references lead to no object here"
+        if self._found[State.DUE] and not self._rules.delete:
+            yield "nothing was deleted: add --delete to delete what is due"
+        if self._uploads:
+            size = f" ({human_bytes(self._uploaded)})" if self._uploaded else ""
+            what = f"{plural(self._uploads, 'upload')}{size} that nobody ended"
+            yield f"aborted {what}" if self._rules.delete else f"there are {what}: --delete aborts them"
         if self._found[State.MARKED]:
-            self._this.out.note(
-                f"what was marked now is due in {duration_text(rules.grace)}, if nothing needs it until then"
-            )
-        return code
+            yield f"what was marked now is due in {duration_text(self._rules.grace)}, if nothing needs it until then"
 
-    def _summary(self, counts: CollectionCounts) -> None:
+    def sum(self) -> Sum:
+        """What gave space back, and what was found of all others."""
         freed = sum(self._found[state] for state in _FREED)
         others = {str(state): self._found[state] for state in State if state not in _FREED}
-        extra = {"referenced": counts.referenced, **others, "failed": self._outcomes.failures.count}
+        extra = {
+            "referenced": self.counts.referenced,
+            **others,
+            "uploads": self._uploads,
+            "failed": self.failures.count,
+        }
         verb = "moved to the trash" if self._found[State.TRASHED] else "deleted"
-        self._this.out.summary(verb, freed, self._bytes, time.monotonic() - self._started, extra)
+        return Sum(verb, freed, self._bytes, extra)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mediagit_storage.cli.framework import Command, Run, common, complete_target, pass_run
+from mediagit_storage.cli.limits import limiting
 from mediagit_storage.cli.output import object_record
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.session import Place, session
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @click.option("--overwrite/--no-overwrite", default=True, help="Replace the file if it exists (default), or refuse.")
 @click.option("--resume/--no-resume", default=True, help="Go on with a large download that broke off (default).")
 @click.option("--version", "version", metavar="ID", help="This version instead of the current one.")
+@limiting
 @common
 @pass_run
 def command(run: Run, source: str, file: str | None, *, overwrite: bool, resume: bool, version: str | None) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
 
+from mediagit_storage.cli.engine_options import chosen_engine, engine_options
 from mediagit_storage.cli.exit_codes import SOME_FAILED
 from mediagit_storage.cli.filter_options import FilteringCommand, filters_of
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
-from mediagit_storage.cli.outcomes import Outcomes
+from mediagit_storage.cli.limits import limiting
+from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
@@ -29,6 +29,7 @@ from mediagit_storage.tools.migrate import Migrating, MigrationCounts, Migration
 from mediagit_storage.tools.places import layers_at, location_of
 from mediagit_storage.tools.plan import Action
 from mediagit_storage.tools.remembered import remembered_between
+from mediagit_storage.tools.sync import HERE, SyncEngine
 from mediagit_storage.types import JSON
 from mediagit_storage.url import profile_part
 
@@ -53,6 +54,8 @@ _PROTECTING: Final = frozenset({"checksum", "encrypt"})
 @click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
 @click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
 @choosing_options
+@engine_options
+@limiting
 @dry_run
 @common
 @click.pass_context
@@ -88,6 +91,7 @@ def command(
         CopyRules(overwrite=overwrite, drop_attributes=drop_attributes, concurrency=run.concurrency),
         dry=run.dry_run,
     )
+    ready = chosen_engine(ctx)
     with session(run) as this, report_file(report) as written:
         places = this.place(source), this.place(target)
         _refuse_what_reads_from_there(*places)
@@ -96,7 +100,8 @@ def command(
         change = None if cutover is None else _prepared(this, cutover, places[0], target)
         if create and not run.dry_run:
             places[1].store.create()
-        code = _migrate(this, *places, migrating, written)
+        with ready as engine:
+            code = _migrate(this, *places, migrating, written, engine)
         if change is not None and code == 0 and not run.dry_run:
             path = supersede_profile(change.profile, change.old)
             this.out.note(
@@ -164,7 +169,9 @@ def _prepared(this: Session, name: str, source: Place, target: str) -> _Cutover:
     _refuse_unprotected(profiles.by_name[name], found, target)
     # As it will be, but for the name that the old place has now: opening asks nobody anything.
     with open_storage(found.url, options=found.options, layers=_joined(found, f"{name}:")):
-        return _Cutover(Profile(name, found.url, found.options, _joined(found, f"{old}:")), old)
+        # Who delivers the objects stays the same, unless the target says otherwise.
+        cdn = profiles.by_name[name].cdn if found.cdn is None else found.cdn
+        return _Cutover(Profile(name, found.url, found.options, _joined(found, f"{old}:"), cdn=cdn), old)
 
 
 def _refuse_unprotected(before: Profile, after: Profile, target: str) -> None:
@@ -194,59 +201,48 @@ def _profile_of(target: str, profiles: Mapping[str, Profile]) -> Profile:
     return Profile("", target if "://" in target else str(Path(target).absolute()))
 
 
-def _migrate(this: Session, source: Place, target: Place, migrating: Migrating, report: ReportFile) -> int:
+def _migrate(  # noqa: PLR0917  # one caller
+    this: Session, source: Place, target: Place, migrating: Migrating, report: ReportFile, engine: SyncEngine | None
+) -> int:
     sides = chosen_side(source), chosen_side(target)
     told_attributes(this, source, target, drop=migrating.copying.drop_attributes)
-    tally = _Tally(this, report, dry=migrating.dry)
-    with remembered_between("migrations", *sides) as journal, progress_bar(this):
-        try:
-            with closing(migrate(*sides, migrating, journal, tally.counts)) as steps:
-                for step in steps:
-                    tally.add(step)
-        except BaseException:
-            tally.summary()
-            raise
-    return tally.close()
+    outcomes = _Outcomes(this, report, dry=migrating.dry)
+    with remembered_between("migrations", *sides) as journal, outcomes.told_at_the_end(), progress_bar(this):
+        outcomes.take(migrate(*sides, migrating, journal, outcomes.counts, engine=engine or HERE))
+    code = outcomes.close()
+    return code or (0 if outcomes.counts.complete or migrating.dry else SOME_FAILED)
 
 
-class _Tally:
-    """Tells what is done as it happens, and what failed at the end."""
-
+class _Outcomes(Outcomes[MigrationStep]):
     def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
+        super().__init__(this, report, "migrate")
         self.counts = MigrationCounts()
-        self._this = this
-        self._outcomes = Outcomes(this, report, "migrate")
         self._dry = dry
-        self._started = time.monotonic()
 
-    def add(self, step: MigrationStep) -> None:
+    def add(self, each: MigrationStep) -> None:
         """One more is copied, or failed."""
-        synced = step.synced
+        synced = each.synced
         if synced.error is not None:
-            self._outcomes.failed(synced.error)
+            self.failed(synced.error)
             return
         status = "kept" if synced.action is Action.LEAVE else "planned" if synced.planned else "copied"
         fields: dict[str, JSON] = {
-            "name": synced.name, "reason": synced.reason, "size": synced.size, "pass": step.number, "status": status
+            "name": synced.name, "reason": synced.reason, "size": synced.size, "pass": each.number, "status": status
         }  # fmt: skip
-        if not self._outcomes.told(fields) and (self._this.run.verbose or status == "kept"):
+        if not self.told(fields) and (self._this.run.verbose or status == "kept"):
             self._this.out.note(f"{status} {synced.name} ({synced.reason})")
 
-    def close(self) -> int:
-        """Name what failed, write the closing line, and return the exit code."""
-        code = self._outcomes.failures.tell(self._this)
-        self.summary()
+    def words(self) -> Iterator[str]:
+        """Whether everything is there."""
         if self.counts.complete:
             kept = f", and {self.counts.kept:,} that are different were kept" if self.counts.kept else ""
-            self._this.out.note(f"everything is there: {self.counts.proven:,} objects are equal in every byte{kept}")
-        elif code:
-            self._this.out.note("not everything is there: run the same command again when the cause is mended")
-        return code or (0 if self.counts.complete or self._dry else SOME_FAILED)
+            yield f"everything is there: {self.counts.proven:,} objects are equal in every byte{kept}"
+        elif self.failures.count:
+            yield "not everything is there: run the same command again when the cause is mended"
 
-    def summary(self) -> None:
-        """The closing line."""
+    def sum(self) -> Sum:
+        """Copies, and what was found of all others."""
         counts = self.counts
         others = {"proven": counts.proven, "extra": counts.extra, "kept": counts.kept}
         others |= {"passes": counts.passes, "failed": counts.failed}
-        verb = "would have copied" if self._dry else "copied"
-        self._this.out.summary(verb, counts.copied, counts.bytes, time.monotonic() - self._started, others)
+        return Sum("would have copied" if self._dry else "copied", counts.copied, counts.bytes, others)

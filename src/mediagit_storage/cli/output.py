@@ -11,7 +11,7 @@ from typing import Final
 from mediagit_storage.cli.text import human_bytes, plural, printable
 from mediagit_storage.types import JSON, Attributes, ObjectInfo, PendingUpload
 
-__all__ = ["SCHEMA_VERSION", "Output", "encoded_line", "error_record", "object_record", "upload_record"]
+__all__ = ["SCHEMA_VERSION", "Output", "encoded_line", "error_record", "object_record", "timestamp", "upload_record"]
 
 #: The number in every line: it changes when a field changes its meaning or goes away, not when one is added.
 SCHEMA_VERSION: Final = 1
@@ -32,6 +32,10 @@ class Output:
     def record(self, kind: str, fields: Mapping[str, JSON]) -> None:
         """A line of data for programs."""
         sys.stdout.write(encoded_line(kind, fields))
+
+    def flush(self) -> None:
+        """Hand on what was written: for those who wait for it at the other end of a pipe."""
+        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Something to know that is no data: on stderr, for people only, and not when it is to be quiet."""
@@ -54,7 +58,7 @@ class Output:
             return
         amount = f", {human_bytes(size)}" if size else ""
         rate = f" ({speed:,.1f} MB/s)" if size else ""
-        rest = "".join(f", {count:,} {name}" for name, count in others.items() if count)
+        rest = "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in others.items() if count)
         self.note(f"{verb} {plural(objects)}{amount} in {seconds:.2f} s{rate}{rest}")
 
 
@@ -118,5 +122,10 @@ def error_record(error: BaseException, code: int, message: str, hint: str) -> di
     return fields
 
 
+def timestamp(moment: datetime) -> str:
+    """A time as programs get it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return None if moment is None else timestamp(moment)

@@ -149,7 +149,10 @@ def _lasting(url: str) -> str:
 def _record(profile: Profile) -> dict[str, JSON]:
     options: dict[str, JSON] = {name: _shown(name, value) for name, value in profile.options.items()}
     stack: list[JSON] = [{name: _shown(name, value) for name, value in layer.items()} for layer in profile.layers]
-    return {"name": profile.name, "url": profile.url, "options": options, "layers": stack}
+    record: dict[str, JSON] = {"name": profile.name, "url": profile.url, "options": options, "layers": stack}
+    if profile.cdn is not None:
+        record["cdn"] = {name: _shown(name, value) for name, value in profile.cdn.items()}
+    return record
 
 
 def _shown(name: str, value: JSON) -> JSON:

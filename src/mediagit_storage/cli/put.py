@@ -11,10 +11,12 @@ import click
 
 from mediagit_storage.attributes import guess_content_type
 from mediagit_storage.cli.framework import Command, Run, common, complete_target, dry_run, pass_run
+from mediagit_storage.cli.limits import limiting
 from mediagit_storage.cli.output import object_record
 from mediagit_storage.cli.pairs import parse_pairs
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.session import Place, session
+from mediagit_storage.tools.cache_rules import cache_rules_of
 from mediagit_storage.types import Attributes, Checksum
 
 __all__ = ["command"]
@@ -37,6 +39,7 @@ _DIGEST_BYTES = {"sha256": 32, "md5": 16}
 @click.option("--resume/--no-resume", default=True, help="Go on with a large upload that broke off (default).")
 @click.option("--sha256", metavar="HEX", help="Refuse bytes that do not have this SHA-256.")
 @click.option("--md5", metavar="HEX", help="Refuse bytes that do not have this MD5.")
+@limiting
 @dry_run
 @common
 @pass_run
@@ -79,6 +82,9 @@ def command(
     with session(run) as this:
         place = this.place(target)
         key = _key(file, place)
+        if attributes.cache_control is None:
+            by_rule = cache_rules_of(target).cache_control(key, attributes.content_type)
+            attributes = replace(attributes, cache_control=by_rule)
         if run.dry_run:
             this.out.line(f"put {file} -> {place.store.description}/{key}")
             return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from mediagit_storage.backend import BatchLimits
+from mediagit_storage.backend import BatchLimits, StorageBackend
 from mediagit_storage.cli.framework import Run
 from mediagit_storage.cli.interrupts import cancelling
+from mediagit_storage.cli.left_out import LeftOut
 from mediagit_storage.cli.output import Output
 from mediagit_storage.config import load_profiles
 from mediagit_storage.errors import ConfigError
@@ -18,8 +19,12 @@ from mediagit_storage.opening import LiteralSecretWarning, locate, open_storage
 from mediagit_storage.registry import backend_entry
 from mediagit_storage.scope import scope
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.places import is_on_this_machine
 from mediagit_storage.types import JSON
 from mediagit_storage.url import parse_url, profile_part
+
+if TYPE_CHECKING:
+    from mediagit_storage.layers.throttle import ThrottleLayer
 
 __all__ = ["Place", "Session", "session"]
 
@@ -57,8 +62,10 @@ class Session:
         self.run = run
         self.out = Output(json=run.json, quiet=run.quiet, verbose=run.verbose)
         self.limits = BatchLimits(concurrency=run.concurrency)
+        self.left_out = LeftOut()
         self._stack = stack
         self._stores: dict[str, Storage] = {}
+        self._throttle: ThrottleLayer | None = None
 
     def place(self, text: str) -> Place:
         """The storage and key that an argument names."""
@@ -67,12 +74,37 @@ class Session:
 
     def whole(self, text: str, *, create: bool = False) -> Storage:
         """The storage that an argument names as a whole: its last part is no key."""
-        return self._stack.enter_context(open_storage(text, create=create))
+        return self._stack.enter_context(open_storage(text, create=create, around=self._around))
+
+    def closing(self, close: Callable[[], object]) -> None:
+        """Have this done when the command ends."""
+        self._stack.callback(close)
 
     def _open(self, text: str) -> Storage:
         if text not in self._stores:
-            self._stores[text] = self._stack.enter_context(open_storage(text, options=_options_for(text)))
+            opened = open_storage(text, options=_options_for(text), around=self._around)
+            self._stores[text] = self._stack.enter_context(opened)
         return self._stores[text]
+
+    @property
+    def _around(self) -> Callable[[StorageBackend], StorageBackend] | None:
+        return None if self.run.limit is None else self._held_to_limits
+
+    def _held_to_limits(self, backend: StorageBackend) -> StorageBackend:
+        """The same, within the limits that all storages of this command have together; on this machine without any."""
+        if is_on_this_machine(backend) or self.run.limit is None:
+            return backend
+        from mediagit_storage.layers.throttle import Limits, ThrottleLayer  # noqa: PLC0415  # others start sooner so
+
+        first, limit = self._throttle, Limits(self.run.limit.up, self.run.limit.down)
+        held = ThrottleLayer(backend, limit) if first is None else first.beside(backend)
+        self._throttle = first or held
+        return held
+
+    def tell_unlimited(self) -> None:
+        """Say so where a limit was asked for and holds nothing."""
+        if self.run.limit is not None and self._stores and self._throttle is None:
+            self.out.note("--limit is for what goes through a network: on this machine nothing was held up")
 
 
 def _options_for(text: str) -> dict[str, JSON]:
@@ -108,6 +140,7 @@ def session(run: Run) -> Iterator[Session]:
             yield this
         finally:
             heard.tell_kept()
+            this.tell_unlimited()
 
 
 class _Heard:
@@ -119,6 +152,7 @@ class _Heard:
 
     def __call__(self, event: Event) -> None:
         """One event, from any thread."""
+        self._this.left_out.hear(event)
         if event.kind == "transfer.kept":
             self._kept.add(event.key)
         elif self._this.run.verbose:

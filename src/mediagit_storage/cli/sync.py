@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,17 +10,20 @@ from typing import Final
 
 import click
 
+from mediagit_storage.cli.engine_options import chosen_engine, engine_options
 from mediagit_storage.cli.filter_options import FilteringCommand
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side, told_attributes
 from mediagit_storage.cli.framework import Run, common, complete_target, dry_run
-from mediagit_storage.cli.outcomes import Outcomes
+from mediagit_storage.cli.limits import limiting
+from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
+from mediagit_storage.tools.cache_rules import cache_rules_of
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.plan import Action, DeletionLimit
 from mediagit_storage.tools.remembered import remembered_between
-from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, sync_objects
+from mediagit_storage.tools.sync import HERE, SyncCounts, Synced, SyncEngine, Syncing, sync_objects
 from mediagit_storage.types import JSON
 
 __all__ = ["command"]
@@ -46,6 +48,8 @@ _DONE: Final = {Action.COPY: "copied", Action.DELETE: "deleted"}
 @click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing.")
 @click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep.")
 @choosing_options
+@engine_options
+@limiting
 @dry_run
 @common
 @click.pass_context
@@ -84,56 +88,50 @@ def command(
     run = ctx.ensure_object(Run)
     syncing = Syncing(
         replace(chosen_rules(ctx), delete=delete, size_only=size_only, contents=checksum),
-        CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency),
+        CopyRules(drop_attributes=drop_attributes, concurrency=run.concurrency, cache=cache_rules_of(target)),
         DeletionLimit(max_delete),
         dry=run.dry_run,
     )
+    ready = chosen_engine(ctx)
     with session(run) as this, report_file(report) as written:
         places = this.place(source), this.place(target)
         if create and not run.dry_run:
             places[1].store.create()
-        return _sync(this, *places, syncing, written)
+        with ready as engine:
+            return _sync(this, *places, syncing, written, engine)
 
 
-def _sync(this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile) -> int:
+def _sync(  # noqa: PLR0917  # one caller
+    this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile, engine: SyncEngine | None
+) -> int:
     sides = chosen_side(source), chosen_side(target)
     told_attributes(this, source, target, drop=syncing.copying.drop_attributes)
-    tally = _Tally(this, report, dry=syncing.dry)
-    with remembered_between("syncs", *sides) as memory, progress_bar(this):
-        try:
-            with closing(sync_objects(*sides, syncing, memory, tally.counts)) as results:
-                for synced in results:
-                    tally.add(synced)
-        except BaseException:
-            tally.stopped()
-            raise
-    return tally.close()
+    outcomes = _Outcomes(this, report, dry=syncing.dry)
+    with remembered_between("syncs", *sides) as memory, outcomes.told_at_the_end(), progress_bar(this):
+        outcomes.take(sync_objects(*sides, syncing, memory, outcomes.counts, engine=engine or HERE))
+    return outcomes.close()
 
 
-class _Tally:
-    """Counts, tells what is done as it happens, and what failed at the end."""
-
+class _Outcomes(Outcomes[Synced]):
     def __init__(self, this: Session, report: ReportFile, *, dry: bool) -> None:
+        super().__init__(this, report, "sync")
         self.counts = SyncCounts()
-        self._this = this
-        self._outcomes = Outcomes(this, report, "sync")
         self._dry = dry
-        self._started = time.monotonic()
         self._copied = 0
         self._deleted = 0
         self._bytes = 0
 
-    def add(self, synced: Synced) -> None:
+    def add(self, each: Synced) -> None:
         """One more is done, or failed."""
-        if synced.error is not None:
-            self._outcomes.failed(synced.error)
+        if each.error is not None:
+            self.failed(each.error)
             return
-        if synced.action is Action.COPY:
+        if each.action is Action.COPY:
             self._copied += 1
-            self._bytes += synced.size or 0
+            self._bytes += each.size or 0
         else:
             self._deleted += 1
-        self._tell(synced)
+        self._tell(each)
 
     def _tell(self, synced: Synced) -> None:
         status = "planned" if synced.planned else _DONE[synced.action]
@@ -144,32 +142,25 @@ class _Tally:
             "size": synced.size,
             "status": status,
         }
-        if self._outcomes.told(fields):
+        if self.told(fields):
             return
         if synced.planned:
             self._this.out.line(f"{synced.action} {synced.name} ({synced.reason})")
         elif self._this.run.verbose:
             self._this.out.note(f"{status} {synced.name} ({synced.reason})")
 
-    def stopped(self) -> None:
-        """It ended early: tell what was done until then."""
-        if self._copied or self._deleted or self._outcomes.failures.count:
-            self.close()
-
-    def close(self) -> int:
-        """Name what failed, write the closing line, and return the exit code."""
-        code = self._outcomes.failures.tell(self._this)
+    def words(self) -> Iterator[str]:
+        """What was not done after all."""
         if self.counts.withheld:
-            self._this.out.note(
-                f"nothing was deleted, because not everything could be copied: {self.counts.withheld:,} left over"
-            )
+            yield f"nothing was deleted, because not everything could be copied: {self.counts.withheld:,} left over"
+
+    def sum(self) -> Sum:
+        """Copies, and all other names by what was found of them."""
         others = {
             "to delete" if self._dry and not self._this.run.json else "deleted": self._deleted,
             "equal": self.counts.equal,
             "extra": self.counts.extra - self._deleted,
             "skipped": self.counts.left,
-            "failed": self._outcomes.failures.count,
+            "failed": self.failures.count,
         }
-        verb = "would have copied" if self._dry else "copied"
-        self._this.out.summary(verb, self._copied, self._bytes, time.monotonic() - self._started, others)
-        return code
+        return Sum("would have copied" if self._dry else "copied", self._copied, self._bytes, others)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from itertools import chain, groupby
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import click
 
 from mediagit_storage.cli.filter_options import filter_options, filters_of
 from mediagit_storage.cli.framework import Run
-from mediagit_storage.cli.many import Failures
+from mediagit_storage.cli.limits import limiting
+from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.progress_bar import progress_bar
+from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.errors import AlreadyExistsError, ConfigError
 from mediagit_storage.storage import Storage
+from mediagit_storage.tools.cache_rules import cache_rules_of
 from mediagit_storage.tools.copying import Copied, CopyRules, CopyTask, copy_objects, move_objects
 from mediagit_storage.tools.filters import Filter, Filters, fixed_prefix
 from mediagit_storage.tools.places import Location, location_of, refuse_inside
@@ -45,8 +48,12 @@ def transfer_options(function: F) -> F:
     """The options that the two commands share."""
     for option in (
         click.option("--create", is_flag=True, help="Make the target's bucket or root folder if it is missing."),
+        click.option(
+            "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what was done, as JSON Lines."
+        ),
         click.option("--drop-attributes", is_flag=True, help="Leave out attributes that the target cannot keep."),
         click.option("--overwrite/--no-overwrite", default=True, help="Replace what is there (default), or skip it."),
+        limiting,
         filter_options,
     ):
         function = option(function)
@@ -71,17 +78,25 @@ def carry_out(
     overwrite: bool,
     drop_attributes: bool,
     create: bool,
+    report: Path | None,
 ) -> int:
     """Do what a command line asks for; returns the exit code."""
     run = ctx.ensure_object(Run)
-    rules = CopyRules(overwrite=overwrite, drop_attributes=drop_attributes, concurrency=run.concurrency)
+    rules = CopyRules(
+        overwrite=overwrite,
+        drop_attributes=drop_attributes,
+        concurrency=run.concurrency,
+        cache=cache_rules_of(target),
+    )
     filters = Filters([Filter(*each) for each in filters_of(ctx)])
     asked = Transferring(move=move, recursive=recursive, filters=filters, rules=rules)
-    with session(run) as this:
-        return transfer_all(this, sources, target, asked, create=create)
+    with session(run) as this, report_file(report) as written:
+        return transfer_all(this, written, sources, target, asked, create=create)
 
 
-def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked: Transferring, *, create: bool) -> int:
+def transfer_all(
+    this: Session, report: ReportFile, sources: Sequence[str], target_text: str, asked: Transferring, *, create: bool
+) -> int:
     """Copy or move all sources to the target; returns the exit code."""
     target = this.place(target_text)
     into = not target.key or target.key.endswith("/")
@@ -92,24 +107,22 @@ def transfer_all(this: Session, sources: Sequence[str], target_text: str, asked:
         # Before their storages are closed, and also when something else keeps them alive.
         for plan in plans:
             listings.callback(plan.tasks.close)
-        return _transfer_plans(this, plans, target, asked, create=create)
+        return _transfer_plans(this, report, plans, target, asked, create=create)
 
 
-def _transfer_plans(this: Session, plans: Sequence[_Plan], target: Place, asked: Transferring, *, create: bool) -> int:
+def _transfer_plans(
+    this: Session, report: ReportFile, plans: Sequence[_Plan], target: Place, asked: Transferring, *, create: bool
+) -> int:
     _refuse_twice(plan.single for plan in plans)
     if create and not this.run.dry_run:
         target.store.create()
     only = plans[0].single if len(plans) == 1 else None
-    tally = _Tally(this, asked, single=only is not None, several=len(plans) > 1)
-    try:
-        with progress_bar(this):
-            # Sources of one storage travel together: many files given by name are as quick as their folder.
-            for store, group in groupby(plans, lambda plan: plan.store):
-                tally.carry_out(store, target.store, chain.from_iterable(plan.tasks for plan in group))
-    except BaseException:
-        tally.stopped()
-        raise
-    return tally.close()
+    outcomes = _Outcomes(this, report, asked, single=only is not None, several=len(plans) > 1)
+    with outcomes.told_at_the_end(), progress_bar(this):
+        # Sources of one storage travel together: many files given by name are as quick as their folder.
+        for store, group in groupby(plans, lambda plan: plan.store):
+            outcomes.transfer(store, target.store, chain.from_iterable(plan.tasks for plan in group))
+    return outcomes.close()
 
 
 def _plan(source: Place, target: Place, asked: Transferring, *, into: bool) -> _Plan:
@@ -178,42 +191,35 @@ def _one(source: Place, target: Place, chosen: Selection, *, into: bool) -> Copy
     return CopyTask(found.info.key, key, found.info.size)
 
 
-class _Tally:
-    """Carries out transfers, counts what is done, keeps what failed, and tells both at the end."""
+class _Outcomes(Outcomes[Copied]):
+    """Carries out transfers between several pairs of storages, one after the other."""
 
-    def __init__(self, this: Session, asked: Transferring, *, single: bool, several: bool) -> None:
-        self._this = this
+    def __init__(self, this: Session, report: ReportFile, asked: Transferring, *, single: bool, several: bool) -> None:
+        super().__init__(this, report, "transfer")
         self._asked = asked
         self._single = single
         #: The keys that the sources become, where there are several of them to be kept apart.
         self._taken: set[str] | None = set() if several and asked.rules.overwrite else None
         self._repeated: list[AlreadyExistsError] = []
-        self._started = time.monotonic()
         self._objects = 0
         self._bytes = 0
         self._skipped = 0
-        self._failures = Failures()
 
-    def carry_out(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
+    def transfer(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
         """Copy or move between these two, or show what would be."""
         apart = self._apart(target, tasks)
         try:
-            self._transfer(source, target, apart)
+            if self._this.run.dry_run:
+                for task in apart:
+                    self._planned(source, target, task)
+            else:
+                transfer = move_objects if self._asked.move else copy_objects
+                self.take(transfer(source, target, apart, self._asked.rules))
         finally:
             # Kept until here: the tasks may be looked at in another thread.
             for error in self._repeated:
-                self._failures.add(error)
+                self.failed(error)
             self._repeated.clear()
-
-    def _transfer(self, source: Storage, target: Storage, tasks: Iterator[CopyTask]) -> None:
-        if self._this.run.dry_run:
-            for task in tasks:
-                self._planned(source, target, task)
-            return
-        transfer = move_objects if self._asked.move else copy_objects
-        with closing(transfer(source, target, tasks, self._asked.rules)) as outcomes:
-            for copied in outcomes:
-                self._add(copied)
 
     def _apart(self, target: Storage, tasks: Iterator[CopyTask]) -> Iterator[CopyTask]:
         """The tasks without those that would replace what an earlier source became: of two moved, one would be lost."""
@@ -231,45 +237,37 @@ class _Tally:
         """Show what would be done."""
         self._objects += 1
         self._bytes += task.size or 0
-        if self._this.run.json:
-            self._record(task, "planned")
-        else:
+        if not self._is_told(task, "planned"):
             verb = "move" if self._asked.move else "copy"
             self._this.out.line(f"{verb} {source.description}/{task.source} -> {target.description}/{task.target}")
 
-    def _add(self, copied: Copied) -> None:
-        """One more is done, or failed."""
-        task = copied.task
-        if copied.error is not None:
+    def add(self, each: Copied) -> None:
+        """One more is done, or failed; where it is the only one, its error ends the command."""
+        task = each.task
+        if each.error is not None:
             if self._single:
-                raise copied.error
-            self._failures.add(copied.error)
+                self._report.error(each.error)
+                raise each.error
+            self.failed(each.error)
             return
-        if copied.skipped:
+        if each.skipped:
             self._skipped += 1
         else:
             self._objects += 1
-            self._bytes += (copied.info.size if copied.info else None) or task.size or 0
-        status = "skipped" if copied.skipped else self._asked.verb
-        if self._this.run.json:
-            self._record(task, status)
-        elif self._this.run.verbose:
+            self._bytes += (each.info.size if each.info else None) or task.size or 0
+        status = "skipped" if each.skipped else self._asked.verb
+        if not self._is_told(task, status) and self._this.run.verbose:
             self._this.out.note(f"{status} {task.source} -> {task.target}")
 
-    def stopped(self) -> None:
-        """It ended early: tell what was done until then."""
-        if self._objects or self._failures.count:
-            self.close()
-
-    def close(self) -> int:
-        """Name what failed, write the closing line, and return the exit code."""
-        code = self._failures.tell(self._this)
+    def sum(self) -> Sum:
+        """What was copied or moved, and what was not."""
         verb = ("would have " if self._this.run.dry_run else "") + self._asked.verb
-        extra = {"skipped": self._skipped, "failed": self._failures.count}
-        self._this.out.summary(verb, self._objects, self._bytes, time.monotonic() - self._started, extra)
-        return code
+        return Sum(verb, self._objects, self._bytes, {"skipped": self._skipped, "failed": self.failures.count})
 
-    def _record(self, task: CopyTask, status: str) -> None:
-        self._this.out.record(
-            "transfer", {"source": task.source, "target": task.target, "size": task.size, "status": status}
-        )
+    @property
+    def begun(self) -> bool:
+        """Whether anything is done, or failed beside others."""
+        return bool(self._objects or self.failures.count)
+
+    def _is_told(self, task: CopyTask, status: str) -> bool:
+        return self.told({"source": task.source, "target": task.target, "size": task.size, "status": status})

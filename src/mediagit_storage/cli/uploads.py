@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import click
 
-from mediagit_storage.cli.durations import duration_text, is_older, older_than, utc_now
+from mediagit_storage.cli.durations import duration_text, older_than, utc_now
 from mediagit_storage.cli.framework import Group, Run, common, complete_target, dry_run, pass_run
 from mediagit_storage.cli.many import Tally, each_reported, tallied
 from mediagit_storage.cli.output import upload_record
 from mediagit_storage.cli.session import Place, Session, session
 from mediagit_storage.cli.text import human_bytes, plural, when
-from mediagit_storage.errors import AccessError, BucketNotFoundError, NotFoundError
+from mediagit_storage.errors import NotFoundError
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.threads import in_order
+from mediagit_storage.tools.uploads import EndedUpload, aborted, begun_before, is_older, last_active, looked_at
 from mediagit_storage.types import PendingUpload
 
 __all__ = ["command"]
@@ -56,8 +57,8 @@ def ls_command(run: Run, targets: tuple[str, ...], *, older_than: timedelta | No
         def show(text: str) -> None:
             place = this.place(text)
             tell = _Listing(this)
-            for upload in _known(this, place.store, _begun_before(_pending(place), older_than, utc_now())):
-                if is_older(_last_active(upload), older_than, utc_now()):
+            for upload in _known(this, place.store, begun_before(_pending(place), older_than, utc_now())):
+                if is_older(last_active(upload), older_than, utc_now()):
                     tell.line(upload)
             tell.end(place)
 
@@ -103,7 +104,7 @@ def abort_command(
         missing = set(ids)
         chosen = _chosen(_pending(place), frozenset(keys), missing)
         with tallied(this, "upload", "aborted", "would abort") as tally:
-            for ended in in_order(chosen, partial(_abort, place.store, age, dry=run.dry_run), run.concurrency):
+            for ended in aborted(place.store, chosen, age, concurrency=run.concurrency, dry=run.dry_run):
                 _count(this, place.store, tally, ended)
             for upload in sorted(missing):
                 _missing(place, tally, upload, alone=len(ids) == 1)
@@ -133,33 +134,7 @@ def _missing(place: Place, tally: Tally, upload: str, *, alone: bool) -> None:
     tally.failed(error)
 
 
-class _Ended(NamedTuple):
-    """What became of one upload."""
-
-    upload: PendingUpload
-    status: Literal["aborted", "kept", "gone", "failed"]
-    error: Exception | None = None
-
-
-def _abort(store: Storage, age: timedelta | None, upload: PendingUpload, *, dry: bool) -> _Ended:
-    """Look at one upload as closely as can be, and abort it if nothing arrived for so long."""
-    try:
-        if not is_older(upload.started, age, utc_now()):
-            return _Ended(upload, "kept")
-        # Where the age does not matter, neither does a look that is not allowed.
-        found = _looked_at(store, upload, strict=age is not None)
-        if found is None:
-            return _Ended(upload, "gone")
-        if not is_older(_last_active(found), age, utc_now()):
-            return _Ended(found, "kept")
-        if not dry:
-            store.abort_upload(found)
-    except Exception as error:  # noqa: BLE001  # told with the others at the end
-        return _Ended(upload, "failed", error)
-    return _Ended(found, "aborted")
-
-
-def _count(this: Session, store: Storage, tally: Tally, ended: _Ended) -> None:
+def _count(this: Session, store: Storage, tally: Tally, ended: EndedUpload) -> None:
     if ended.error is not None:
         tally.failed(ended.error)
     elif ended.status == "kept":
@@ -224,33 +199,7 @@ def _pending(place: Place) -> Iterator[PendingUpload]:
     return (each for each in found if each.key == key or each.key.startswith(f"{key}/"))
 
 
-def _begun_before(uploads: Iterator[PendingUpload], age: timedelta | None, now: datetime) -> Iterator[PendingUpload]:
-    """Those that were begun so long ago: of the others nothing more needs to be asked."""
-    return (each for each in uploads if is_older(each.started, age, now))
-
-
 def _known(this: Session, store: Storage, uploads: Iterator[PendingUpload]) -> Iterator[PendingUpload]:
     """With what has arrived of each and when, where that can be known; without those that ended meanwhile."""
-    found = in_order(uploads, partial(_looked_at, store, strict=False), this.run.concurrency)
+    found = in_order(uploads, partial(looked_at, store, strict=False), this.run.concurrency)
     return (each for each in found if each is not None)
-
-
-def _looked_at(store: Storage, upload: PendingUpload, *, strict: bool) -> PendingUpload | None:
-    """The same with what has arrived of it and when; None when it has ended.
-
-    To list uploads and to look into them are two permissions: without the second it comes as it is, unless ``strict``.
-    """
-    try:
-        return store.stat_upload(upload)
-    except BucketNotFoundError:
-        raise
-    except NotFoundError:
-        return None
-    except AccessError:
-        if strict:
-            raise
-        return upload
-
-
-def _last_active(upload: PendingUpload) -> datetime:
-    return upload.started if upload.active is None else max(upload.started, upload.active)

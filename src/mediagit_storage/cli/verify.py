@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import click
 
+from mediagit_storage.cli.engine_options import chosen_engine, engine_options
 from mediagit_storage.cli.exit_codes import DAMAGED, DIFFERENCES, SOME_FAILED
 from mediagit_storage.cli.filter_options import FilteringCommand
 from mediagit_storage.cli.folders import choosing_options, chosen_rules, chosen_side
 from mediagit_storage.cli.framework import Run, common, complete_target
-from mediagit_storage.cli.outcomes import Outcomes
+from mediagit_storage.cli.limits import limiting
+from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.progress_bar import progress_bar
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Session, session
@@ -58,6 +58,8 @@ _CODES: Final = (
 @click.option("--no-attributes", is_flag=True, help="Compare only sizes and bytes with COPY.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write what is wrong, as JSON Lines.")
 @choosing_options
+@engine_options
+@limiting
 @common
 @click.pass_context
 def command(
@@ -93,14 +95,15 @@ def command(
         raise click.UsageError("--report would be written over the --manifest")
     run = ctx.ensure_object(Run)
     rules = VerifyRules(chosen_rules(ctx), not no_attributes, quick, run.concurrency)
-    with session(run) as this, report_file(report) as written, progress_bar(this):
+    ready = chosen_engine(ctx)
+    with session(run) as this, report_file(report) as written, progress_bar(this), ready as engine:
         side = chosen_side(this.place(source))
         if copy is not None:
-            results = verify_copy(side, chosen_side(this.place(copy)), rules)
+            results = (engine.verify_copy if engine else verify_copy)(side, chosen_side(this.place(copy)), rules)
         elif manifest is not None:
-            results = verify_against(side, read_manifest(manifest), rules)
+            results = (engine.verify_against if engine else verify_against)(side, read_manifest(manifest), rules)
         else:
-            results = verify_store(side, rules)
+            results = engine.verify_store(side, rules) if engine else verify_store(side, rules)
             if not keeps_digests(side.store):
                 this.out.note(
                     "nothing is kept here to compare with, so a changed byte is not seen: compare with a copy or a --manifest"
@@ -109,26 +112,38 @@ def command(
 
 
 def _tell(this: Session, results: Generator[Verified, None, None], report: ReportFile) -> int:
-    started, found, size = time.monotonic(), Counter[Problem | None](), 0
-    outcomes = Outcomes(this, report, "problem")
-    with closing(results):
-        for each in results:
-            found[each.problem] += 1
-            size += each.size or 0 if each.problem is None else 0
-            if each.problem is not None:
-                _tell_one(this, each, outcomes)
-    counts = {str(problem): found[problem] for problem in Problem}
-    if not found:
-        this.out.note("nothing was looked at: there is no object here that the options take")
-    this.out.summary("verified", found[None], size, time.monotonic() - started, counts)
-    return next((code for problems, code in _CODES if any(found[problem] for problem in problems)), 0)
+    outcomes = _Outcomes(this, report)
+    outcomes.carry_out(results)
+    return next((code for problems, code in _CODES if any(outcomes.found[problem] for problem in problems)), 0)
 
 
-def _tell_one(this: Session, each: Verified, outcomes: Outcomes) -> None:
-    fields: dict[str, JSON] = {
-        "name": each.name, "problem": str(each.problem), "size": each.size, "detail": each.detail
-    }  # fmt: skip
-    if each.side is not None:
-        fields["side"] = str(each.side)
-    if not outcomes.told(fields):
-        this.out.line(f"{each.problem} {each.name}{f': {each.detail}' if each.detail else ''}")
+class _Outcomes(Outcomes[Verified]):
+    def __init__(self, this: Session, report: ReportFile) -> None:
+        super().__init__(this, report, "problem")
+        self.found: Counter[Problem | None] = Counter()
+        self._bytes = 0
+
+    def add(self, each: Verified) -> None:
+        """One more is as it should be, or not."""
+        self.found[each.problem] += 1
+        if each.problem is None:
+            self._bytes += each.size or 0
+            return
+        fields: dict[str, JSON] = {
+            "name": each.name, "problem": str(each.problem), "size": each.size, "detail": each.detail
+        }  # fmt: skip
+        if each.side is not None:
+            fields["side"] = str(each.side)
+        if not self.told(fields):
+            self._this.out.line(f"{each.problem} {each.name}{f': {each.detail}' if each.detail else ''}")
+
+    def words(self) -> Iterator[str]:
+        """Whether there was anything at all."""
+        if not self.found:
+            yield "nothing was looked at: there is no object here that the options take"
+
+    def sum(self) -> Sum:
+        """What is as it should be, and each problem."""
+        return Sum(
+            "verified", self.found[None], self._bytes, {str(problem): self.found[problem] for problem in Problem}
+        )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import click
 
-from mediagit_storage.cli.durations import duration_text, is_older, older_than, utc_now
+from mediagit_storage.cli.durations import duration_text, older_than, utc_now
 from mediagit_storage.cli.framework import Group, Run, common, complete_target, dry_run, pass_run
 from mediagit_storage.cli.many import Tally, each_reported, tallied
 from mediagit_storage.cli.output import object_record
@@ -22,6 +22,7 @@ from mediagit_storage.errors import ConfigError, IntegrityError, NotFoundError, 
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.selecting import nothing_there
 from mediagit_storage.tools.threads import in_order
+from mediagit_storage.tools.uploads import is_older
 from mediagit_storage.types import JSON, ObjectInfo
 
 __all__ = ["command"]
