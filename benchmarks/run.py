@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; ``--write`` puts them into benchmarks/README.md.
 
-python benchmarks/run.py local|s3|azure|gcs|webdav|layers [--rounds 5] [--only TEXT] [--write]
+python benchmarks/run.py local|s3|azure|gcs|webdav|layers|sync|plans|fsspec|serve|aio [--rounds 5] [--only TEXT] [--write]
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+import aio_suite
 import azure_suite
 import chart
+import fsspec_suite
 import gcs_suite
 import layers_suite
 import local_suite
 import mediagit_storage
+import plans_suite
 import s3_suite
+import serve_suite
+import sync_suite
 import webdav_suite
 from report import tables_of, write_section
 from turns import run_turns, table
@@ -34,6 +39,11 @@ SUITES = {
     "gcs": gcs_suite,
     "webdav": webdav_suite,
     "layers": layers_suite,
+    "sync": sync_suite,
+    "plans": plans_suite,
+    "serve": serve_suite,
+    "fsspec": fsspec_suite,
+    "aio": aio_suite,
 }
 
 

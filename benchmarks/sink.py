@@ -146,15 +146,20 @@ def running(folder: Path, *, large: bool = True, lists: bool = True) -> Iterator
     line = ["nginx", "-p", folder, "-c", file]
     process = subprocess.Popen(line, preexec_fn=die_with_parent(), cwd=folder)  # noqa: PLW1509  # before any thread
     try:
-        wait_until_ready(process, plain)
+        wait_until_ready(process, plain, f"/{BUCKET}/small.bin", SMALL)
         yield Sink(f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}", folder / "certificate.pem")
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End it, whatever it does."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def die_with_parent():
@@ -165,13 +170,14 @@ def die_with_parent():
     return lambda: prctl(1, signal.SIGKILL)
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, size: int | None = None) -> None:
+    """Until it answers a request of ``path``, with so many bytes."""
     deadline = time.monotonic() + 10
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", f"/{BUCKET}/small.bin")
-            if len(connection.getresponse().read()) == SMALL:
+            connection.request("GET", path)
+            if size in {None, len(connection.getresponse().read())}:
                 return
         time.sleep(0.02)
     raise SystemExit(f"nginx did not come up (exit code {process.poll()})")

@@ -26,7 +26,7 @@ from mediagit_storage.hashing import crc64_at_hand
 from mediagit_storage.http.call import Call, Fields
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import Part, PartPlan, Sizes
-from mediagit_storage.http.parts import SourcePart, digester, file_part
+from mediagit_storage.http.parts import SourcePart, digester, file_parts
 from mediagit_storage.http.retry import Traits
 from mediagit_storage.http.uploading import FileParts, Parts, send_parts
 from mediagit_storage.http.written import condition_of, remembered
@@ -102,7 +102,7 @@ class Blocks:
                 source.advance(each.length)
             else:
                 missing.append(each)
-        pieces = (file_part(each.number, upload.region, each.offset, each.length, self.algorithm) for each in missing)
+        pieces = file_parts(source, upload.region, missing, self.algorithm)
         saved: dict[str, JSON] = {"upload": name, "token": token, "part_size": plan.part_size}
         with remembered(state, saved, lambda: self.forget(key), kept=left is not None):
             sent = self._send(key, Parts(pieces, plan.part_size, held=False), name, file=source)

@@ -140,7 +140,8 @@ class Writer:
         # What is sent has the digest of what was read while the file was still the same, or is refused.
         digest = file_digest(region, 0, size, "md5").digest
         source.finished()
-        sent = self._put_call(key, FileBody(region.descriptor, region.offset, size), digest, options)
+        body = FileBody(region.descriptor, region.offset, size, admit=source.admit)
+        sent = self._put_call(key, body, digest, options)
         info = self.stored(key, size, sent, options, self._client.send(sent[0]))
         source.advance(size)
         return info

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,7 @@ __all__ = [
     "GivenToken",
     "ServiceAccount",
     "TokenTransport",
+    "fetched_token",
     "read_account",
     "signing_for",
 ]
@@ -268,13 +269,22 @@ def signing_for(config: GCSConfig, account: ServiceAccount | None, transport: To
     if config.token is not None:
         return GivenToken(resolve_secret(config.token))
     path = config.credentials_file
-    if path is not None:
-        found = account
-        load = (lambda: _of_account(found)) if found is not None else (lambda: _of_file(path, transport))
-        return FetchedToken(load, transport, f"the file {path}")
-    if not config.trusted:
+    if path is None and not config.trusted:
         return None
-    return FetchedToken(lambda: _default(transport), transport, "application default credentials")
+    return fetched_token(path, account, transport, _SCOPES)
+
+
+def fetched_token(
+    path: str | None, account: ServiceAccount | None, transport: TokenTransport, scopes: Sequence[str]
+) -> FetchedToken:
+    """Tokens for ``scopes``: of the file of credentials at ``path`` (``account`` where it is read already and a service
+    account's), or of what google-auth finds by itself. Fetches nothing yet.
+    """
+    if path is None:
+        return FetchedToken(lambda: _default(transport, scopes), transport, "application default credentials")
+    found = account
+    load = (lambda: _of_account(found, scopes)) if found is not None else (lambda: _of_file(path, transport, scopes))
+    return FetchedToken(load, transport, f"the file {path}")
 
 
 def _google(module: str) -> ModuleType:
@@ -285,24 +295,24 @@ def _google(module: str) -> ModuleType:
         raise ConfigError(_MISSING) from None
 
 
-def _of_account(account: ServiceAccount) -> _Google:
+def _of_account(account: ServiceAccount, scopes: Sequence[str]) -> _Google:
     kind = _google("google.oauth2.service_account").Credentials
-    return cast("_Google", kind.from_service_account_info(dict(account.info), scopes=list(_SCOPES)))
+    return cast("_Google", kind.from_service_account_info(dict(account.info), scopes=list(scopes)))
 
 
-def _of_file(path: str, transport: TokenTransport) -> _Google:
+def _of_file(path: str, transport: TokenTransport, scopes: Sequence[str]) -> _Google:
     """Credentials of another kind, from a file that the user named."""
     info = json.loads(Path(os.path.expanduser(path)).read_text(encoding="utf-8"))  # noqa: PTH111
     auth = _google("google.auth")
     with warnings.catch_warnings():
         # It warns of files from strangers: this one is the user's own choice.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found, _ = auth.load_credentials_from_dict(info, scopes=list(_SCOPES), request=transport)
+        found, _ = auth.load_credentials_from_dict(info, scopes=list(scopes), request=transport)
     return cast("_Google", found)
 
 
-def _default(transport: TokenTransport) -> _Google:
-    found, _ = _google("google.auth").default(scopes=list(_SCOPES), request=transport)
+def _default(transport: TokenTransport, scopes: Sequence[str]) -> _Google:
+    found, _ = _google("google.auth").default(scopes=list(scopes), request=transport)
     return cast("_Google", found)
 
 

@@ -107,6 +107,10 @@ class _KnownFeed(Feed):
         # The end is sent when the digest of everything is known, and the source has proved that it kept still.
         return self._size if self._in_chunks else (left - 1) // UNIT * UNIT
 
+    def admit(self, count: int) -> int:
+        """How many of the next bytes may be sent now."""
+        return count
+
     def take(self, start: int, data: bytes) -> None:
         """Take what is sent into the digest, unless it was before."""
         end = start + len(data)
@@ -145,7 +149,8 @@ class _Window:
 
     def read(self, count: int, /) -> bytes:
         start = self._start + self._position
-        data = self._feed.read(min(count, self.size - self._position), start)
+        wanted = min(count, self.size - self._position)
+        data = self._feed.read(self._feed.admit(wanted), start) if wanted else b""
         self._feed.take(start, data)
         self._position += len(data)
         return data
@@ -178,6 +183,10 @@ class FileFeed(_KnownFeed):
     def read(self, length: int, start: int) -> bytes:
         """A piece of the file; `IntegrityError` where it has become shorter."""
         return self._region.read(length, start)
+
+    def admit(self, count: int) -> int:
+        """Asked of the source."""
+        return self._source.admit(count)
 
     def confirm(self) -> None:
         """The file is what it was."""

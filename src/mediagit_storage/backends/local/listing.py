@@ -212,7 +212,7 @@ class Walker:
             if self._tree.follow_symlinks:
                 frame.identity = self._identity(descriptor)
                 if any(frame.identity == above.identity for above in frames):
-                    _skipped(text, "a symbolic link leads back to a folder that it is in")
+                    self._skipped(text, "a symbolic link leads back to a folder that it is in")
                     self._close(frame)
                     return
             self._load(frame, "")
@@ -230,7 +230,7 @@ class Walker:
         layout = self._layout
         frame.entries, foreign = layout.entries(frame.text, rest, folders, files)
         for name in foreign:
-            _skipped(frame.text + name, "the name is not one that this layout writes")
+            self._skipped(frame.text + name, "the name is not one that this layout writes")
         bound = frame.bound
         if bound is not None:
             cut = bisect_right(frame.entries, _order(bound), key=lambda entry: _order(layout.piece(entry)))
@@ -255,7 +255,7 @@ class Walker:
                 elif follow and entry.is_symlink() and (kind := _leads_to(entry)):
                     (folders if kind == "folder" else files).append(entry.name)
                 else:
-                    _skipped(text + entry.name, "it is a link, a FIFO, a socket or a device, and so no object")
+                    self._skipped(text + entry.name, "it is a link, a FIFO, a socket or a device, and so no object")
         if PRIVATE in folders:  # our own, or that of a storage whose root lies further down
             folders.remove(PRIVATE)
         return folders, files
@@ -307,6 +307,10 @@ class Walker:
         found = self._os.fstat(descriptor)
         return (found.st_dev, found.st_ino)
 
+    def _skipped(self, key: str, why: str) -> None:
+        message = f"left out of the listing: {key!r}: {why}"
+        emit(Event("local.skipped", message, key, {"root": self._tree.root}))
+
     def _close(self, frame: _Frame) -> None:
         descriptor, frame.descriptor = frame.descriptor, None
         if descriptor is not None:
@@ -332,7 +336,3 @@ def _order(text: str) -> bytes:
         return sort_key(text)
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
-
-
-def _skipped(key: str, why: str) -> None:
-    emit(Event("local.skipped", f"left out of the listing: {key!r}: {why}", key))

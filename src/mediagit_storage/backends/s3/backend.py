@@ -197,10 +197,11 @@ class S3Backend(HttpBackend[S3Config], BatchCopying):
     def copy_batch(
         self, source: StorageBackend, operations: Iterator[Relocation], limits: BatchLimits
     ) -> Iterator[Relocated]:
-        """By the service, many at once: a look at each object, then its copy."""
+        """By the service, many at once: a listing or a look at each object, then its copy."""
         if not isinstance(source, S3Backend):
             raise UnsupportedError("only objects of the same service can be copied without moving their bytes here")
-        return BatchCopier(self._client, self._copier, source, source.config.bucket).run(operations, limits)
+        listed = source._lister.standard  # noqa: SLF001  # of the same class
+        return BatchCopier(self._client, self._copier, source, source.config.bucket, listed).run(operations, limits)
 
     def replace_head(self, key: str, head: bytes, old_length: int, *, if_match: str) -> ObjectInfo:
         """An upload whose first part is new and whose others are copied by the server."""

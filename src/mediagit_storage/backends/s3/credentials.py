@@ -13,7 +13,7 @@ from mediagit_storage.http.locks import ForkSafeLock
 from mediagit_storage.http.sigv4 import Credentials
 from mediagit_storage.secrets import Secret, resolve_secret
 
-__all__ = ["ChainProvider", "CredentialProvider", "StaticProvider", "provider_for"]
+__all__ = ["ChainProvider", "CredentialProvider", "StaticProvider", "botocore_credentials", "provider_for"]
 
 
 class CredentialProvider(ABC):
@@ -131,7 +131,7 @@ def provider_for(config: S3Config) -> CredentialProvider | None:
         return StaticProvider(credentials, "given" if isinstance(config.access_key_id, Secret) else "referenced")
     profile = config.profile
     if config.SERVICE == "aws" and config.service in {None, "aws"} and (profile or config.at_amazon):
-        return ChainProvider(lambda: _botocore_credentials(profile))
+        return ChainProvider(lambda: botocore_credentials(profile))
     raise ConfigError(
         f"a storage of this kind needs credentials: set {config.ENVIRONMENT['access_key_id']} and"
         f" {config.ENVIRONMENT['secret_access_key']}, or give access_key_id and secret_access_key"
@@ -139,7 +139,8 @@ def provider_for(config: S3Config) -> CredentialProvider | None:
     )
 
 
-def _botocore_credentials(profile: str | None) -> _Chained | None:
+def botocore_credentials(profile: str | None) -> _Chained | None:
+    """What botocore's chain finds, beginning with a profile where one is named. Raises `ConfigError` without the extra."""
     try:
         # Not at the top: it is an extra, and slow to import.
         session_module = importlib.import_module("botocore.session")

@@ -27,6 +27,7 @@ __all__ = [
     "UploadedPart",
     "UploadsPage",
     "VersionsPage",
+    "all_standard",
     "parse_objects",
     "parse_parts",
     "parse_uploads",
@@ -110,6 +111,15 @@ def parse_objects(data: bytes, *, plus_is_space: bool = True) -> ListPage:
     if more and token is None:
         raise IntegrityError("the server says that the listing goes on, and not where")
     return ListPage(_objects(rows, decode), _folders(document, decode), token if more else None)
+
+
+_CLASS: Final = re.compile(rb"<StorageClass>([^<]*)</StorageClass>")
+
+
+def all_standard(data: bytes, page: ListPage) -> bool:
+    """Whether the page says of each of its objects that it is of the usual storage class, and nothing else."""
+    classes = _CLASS.findall(data)
+    return len(classes) == len(page.objects) and all(each == b"STANDARD" for each in classes)
 
 
 def _object_row(record: Mapping[str, str]) -> tuple[str, ...]:

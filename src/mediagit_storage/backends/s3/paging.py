@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.listing import (
     ListPage,
     VersionsPage,
+    all_standard,
     parse_objects,
     parse_uploads,
     parse_versions,
@@ -76,7 +78,10 @@ class Lister:
                 yield entry
                 last = name
 
-    def _pages(self, prefix: str, start_after: str | None, *, one_level: bool = False) -> Iterator[ListPage]:
+    def _pages(
+        self, prefix: str, start_after: str | None, *, one_level: bool = False, bodies: deque[bytes] | None = None
+    ) -> Iterator[ListPage]:
+        """The pages; what each was read from is appended to ``bodies``."""
         # Some servers repeat it in their answer as it is, which is no XML then: what comes too early is left out here.
         sent = start_after if start_after is None or is_representable(start_after) else None
 
@@ -87,12 +92,26 @@ class Lister:
                 return None
             return call("GET", list_query(prefix, token=page.next_token, one_level=one_level))
 
-        return fetched(
-            self._client,
-            call("GET", list_query(prefix, start_after=sent, one_level=one_level)),
-            lambda body: parse_objects(body, plus_is_space=self._plus),
-            following,
-        )
+        def parse(body: bytes) -> ListPage:
+            if bodies is not None:
+                bodies.append(body)
+            return parse_objects(body, plus_is_space=self._plus)
+
+        first = call("GET", list_query(prefix, start_after=sent, one_level=one_level))
+        return fetched(self._client, first, parse, following)
+
+    def standard(self, prefix: str, start_after: str | None) -> Iterator[_List[ObjectInfo]]:
+        """The objects page by page, up to the first page that has another one than of the usual storage class.
+
+        Of these a listing tells all that a copy has to be told. Nothing of servers that list out of order.
+        """
+        if not self._client.service.ordered or not self._client.holds_under(prefix):
+            return
+        bodies: deque[bytes] = deque()
+        for page in self._pages(prefix, start_after, bodies=bodies):
+            if not all_standard(bodies.popleft(), page):
+                return
+            yield page.objects
 
     # ---- servers that list out of order
 

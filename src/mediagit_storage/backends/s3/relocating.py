@@ -1,8 +1,13 @@
-"""Many copies that the service makes itself: groups of objects are looked at side by side, then copied as they were."""
+"""Many copies that the service makes itself: groups of objects are looked at together, then copied as they were.
+
+A copy is made on condition of the ETag that was seen, and has to be told the storage class, which the service does not
+copy by itself. A listing tells both of a thousand objects; where it does not, each object is asked for by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from typing import Final, NamedTuple
@@ -11,16 +16,22 @@ from mediagit_storage.backend import BatchLimits, StatOperation, StorageBackend
 from mediagit_storage.backends.s3.client import Client
 from mediagit_storage.backends.s3.copying import Copier
 from mediagit_storage.closable import closable
-from mediagit_storage.errors import AlreadyExistsError, IntegrityError
+from mediagit_storage.errors import AlreadyExistsError, CancelledError, IntegrityError, StorageError
 from mediagit_storage.facets import Relocated, Relocation
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.retry import Job
+from mediagit_storage.keys import sort_key
 from mediagit_storage.types import CopyOptions, ObjectInfo
 
-__all__ = ["BatchCopier"]
+__all__ = ["BatchCopier", "Listed"]
+
+#: Pages of objects of the usual storage class, under a prefix and after a key.
+Listed = Callable[[str, str | None], Iterator[list[ObjectInfo]]]
 
 #: How many objects are looked at before they are copied.
 _GROUP: Final = 1024
+#: A page of a listing costs as much as a dozen looks: it has to tell of more of the wanted objects than that.
+_WORTH: Final = 32
 
 
 class _Found(NamedTuple):
@@ -37,16 +48,17 @@ class _Sent(NamedTuple):
 
 
 class BatchCopier:
-    """Copies objects of ``bucket``, which is opened as ``source``, into the bucket of ``client``."""
+    """Copies objects of ``bucket``, which is opened as ``source`` and ``listed``, into the bucket of ``client``."""
 
-    def __init__(self, client: Client, copier: Copier, source: StorageBackend, bucket: str) -> None:
+    def __init__(self, client: Client, copier: Copier, source: StorageBackend, bucket: str, listed: Listed) -> None:
         self._client = client
         self._copier = copier
         self._source = source
         self._bucket = bucket
+        self._listed = listed
 
     def run(self, operations: Iterator[Relocation], limits: BatchLimits) -> Iterator[Relocated]:
-        """All of it, group by group. Two requests an object; more for those that are copied in parts."""
+        """All of it, group by group. One request an object, or two where no listing tells of it; more for copies in parts."""
         while group := list(islice(operations, _GROUP)):
             there: list[_Found] = []
             for found in self._looked_at(group, limits):
@@ -61,7 +73,10 @@ class BatchCopier:
                 yield self._in_parts(each)
 
     def _looked_at(self, group: list[Relocation], limits: BatchLimits) -> Iterator[_Found | Relocated]:
-        looks = {id(look): (look, each) for each in group for look in [StatOperation(each.source)]}
+        known = self._known(group)
+        yield from (_Found(each, known[each.source]) for each in group if each.source in known)
+        others = [each for each in group if each.source not in known]
+        looks = {id(look): (look, each) for each in others for look in [StatOperation(each.source)]}
         with closing(closable(self._source.batch((look for look, _ in looks.values()), limits))) as completions:
             for look, info, error in completions:
                 _, operation = looks[id(look)]
@@ -73,6 +88,31 @@ class BatchCopier:
                     yield Relocated(operation, None, AlreadyExistsError("an object is there already"), info.etag)
                 else:
                     yield Relocated(operation, info, None, info.etag)
+
+    def _known(self, group: list[Relocation]) -> dict[str, ObjectInfo]:
+        """Those of which a listing tells enough, by key. It fails without consequences."""
+        # What is replaced is told whole, and so is what is copied in parts: a listing knows no metadata.
+        wanted = {each.source for each in group if not each.if_absent and not self._is_itself(each)}
+        known: dict[str, ObjectInfo] = {}
+        if len(wanted) <= _WORTH or self._client.encryption:
+            return known
+        names = sorted(wanted, key=sort_key)
+        prefix = os.path.commonprefix([names[0], names[-1]])  # noqa: RUF071  # a prefix is text, and no path
+        # After what is the first but for its last character, which comes before it.
+        pages = self._listed(prefix, names[0][:-1] or None)
+        try:
+            with closing(closable(pages)) as listing:
+                for page in listing:
+                    found = {each.key: each for each in page if each.key in wanted and each.etag}
+                    known |= {key: each for key, each in found.items() if not self._copier.in_parts(each)}
+                    if len(found) <= _WORTH or sort_key(page[-1].key) >= sort_key(names[-1]):
+                        break
+        except CancelledError:
+            raise
+        except StorageError:
+            # Who may read objects need not be allowed to list them.
+            return known
+        return known
 
     def _is_itself(self, operation: Relocation) -> bool:
         return operation.source == operation.target and self._bucket == self._client.bucket

@@ -20,7 +20,7 @@ from mediagit_storage.hashing import crc32c_at_hand
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.encoding import encode_query
 from mediagit_storage.http.multipart import Part, PartPlan, Sizes, StoredPart, missing_parts
-from mediagit_storage.http.parts import SourcePart, file_digest, file_part
+from mediagit_storage.http.parts import SourcePart, file_digest, file_parts
 from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Traits
 from mediagit_storage.http.uploading import FileParts, Parts, send_parts
@@ -90,7 +90,7 @@ class Uploads:
             checksum = file_digest(region, each.offset, each.length, self.algorithm)
             done.append((CompletedPart(each.number, stored.etag, checksum_element(checksum)), each.length))
             source.advance(each.length)
-        pieces = (file_part(each.number, region, each.offset, each.length, self.algorithm) for each in missing)
+        pieces = file_parts(source, region, missing, self.algorithm)
         parts = Parts(pieces, plan.part_size, held=False)
         if resumed is not None:
             return self._finished(key, parts, options, source, _Begun(resumed.upload, resumed.token, done, kept=True))

@@ -139,7 +139,7 @@ class DavWriter:
             return self._put_bytes(key, temporary, data, used)
         region = source.region()
         if region is not None:
-            body = FileBody(region.descriptor, region.offset, region.size)
+            body = FileBody(region.descriptor, region.offset, region.size, admit=source.admit)
             self._put(key, temporary, body, used)
             source.finished()
             source.advance(region.size)

@@ -22,6 +22,8 @@ def _prepare(place: Place) -> Launch:
     store.mkdir(exist_ok=True)
     command = [place.program("azurite-blob"), "--blobHost", "127.0.0.1", "--blobPort", str(port)]
     command += ["--location", str(store), "--silent", "--disableTelemetry"]
+    # Other clients speak newer versions of the protocol than it knows.
+    command += ["--skipApiVersionCheck"]
     # Its language may have come with it.
     environment = {"PATH": f"{place.programs / 'bin'}:{os.environ.get('PATH', '')}"}
     becomes = Running("azurite", f"http://127.0.0.1:{port}", ACCOUNT, KEY, speaks="azure")
