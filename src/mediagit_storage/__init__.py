@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from mediagit_storage.scope import scope
 
 if TYPE_CHECKING:
+    from mediagit_storage.aio import AsyncStorage
     from mediagit_storage.backend import BatchLimits
     from mediagit_storage.backends.azure import AzureBackend
     from mediagit_storage.backends.gcs import GCSBackend
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from mediagit_storage.events import Event, on_event
-    from mediagit_storage.opening import LiteralSecretWarning, open_storage
+    from mediagit_storage.opening import LiteralSecretWarning, open_async, open_storage
     from mediagit_storage.progress import Progress, current_progress, on_progress
     from mediagit_storage.registry import register_backend, register_layer
     from mediagit_storage.scope import Scope, current_scope
@@ -83,6 +84,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessError",
     "AlreadyExistsError",
+    "AsyncStorage",
     "Attributes",
     "AzureBackend",
     "B2Backend",
@@ -143,6 +145,7 @@ __all__ = [
     "current_scope",
     "on_event",
     "on_progress",
+    "open_async",
     "open_storage",
     "register_backend",
     "register_layer",
@@ -152,6 +155,7 @@ __all__ = [
 #: Where each public name lives. A module is imported when one of its names is first asked for, so that a command that
 #: needs one of them does not pay for all, and backends may bring libraries that nobody else needs.
 _HOMES: Final = {
+    "mediagit_storage.aio": ("AsyncStorage",),
     "mediagit_storage.backend": ("BatchLimits",),
     "mediagit_storage.backends.gcs": ("GCSBackend",),
     "mediagit_storage.backends.azure": ("AzureBackend",),
@@ -191,7 +195,7 @@ _HOMES: Final = {
         "UnsupportedError",
     ),
     "mediagit_storage.events": ("Event", "on_event"),
-    "mediagit_storage.opening": ("LiteralSecretWarning", "open_storage"),
+    "mediagit_storage.opening": ("LiteralSecretWarning", "open_async", "open_storage"),
     "mediagit_storage.progress": ("Progress", "current_progress", "on_progress"),
     "mediagit_storage.registry": ("register_backend", "register_layer"),
     "mediagit_storage.scope": ("Scope", "current_scope"),

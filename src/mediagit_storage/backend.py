@@ -38,12 +38,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple, NoReturn, Self
 
 from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.errors import UnsupportedError
+from mediagit_storage.scope import Scope
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import (
     Checksum,
@@ -120,6 +121,7 @@ class ReadOperation:
 
     key: str
     options: ReadOptions = ReadOptions()
+    scope: Scope | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -129,6 +131,7 @@ class PutOperation:
     key: str
     source: Source
     options: PutOptions = PutOptions()
+    scope: Scope | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -137,6 +140,7 @@ class StatOperation:
 
     key: str
     version: str | None = None
+    scope: Scope | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -145,9 +149,12 @@ class DeleteOperation:
 
     key: str
     options: DeleteOptions = DeleteOptions()
+    scope: Scope | None = field(default=None, compare=False, repr=False)
 
 
-#: Treat them as immutable: they are not frozen because that triples the cost of making one.
+#: Treat them as immutable: they are not frozen because that triples the cost of making one. A ``scope`` bounds that one
+#: operation. A backend whose batch waits for something drops an operation whose scope has ended (`bell.listening` tells
+#: at once) and completes it with the scope's error; a layer hands it on with what it asks of the storage below.
 Operation = ReadOperation | PutOperation | StatOperation | DeleteOperation
 
 

@@ -20,7 +20,9 @@ __all__ = [
     "HTTP_ATTEMPT",
     "Event",
     "EventCallback",
+    "Listener",
     "Overhearing",
+    "current_listener",
     "details_wanted",
     "emit",
     "on_event",
@@ -52,20 +54,22 @@ class Event(NamedTuple):
 EventCallback = Callable[[Event], None]
 
 
-class _Listener(NamedTuple):
+class Listener(NamedTuple):
+    """Who receives events, and whether details too."""
+
     callback: EventCallback
     details: bool
 
 
-Overhearing = Token[_Listener | None]
+Overhearing = Token[Listener | None]
 
-_listener: ContextVar[_Listener | None] = ContextVar("mediagit_storage_events", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("mediagit_storage_events", default=None)
 
 
 @contextmanager
 def on_event(callback: EventCallback, *, details: bool = False) -> Iterator[None]:
     """Hand every event of the calls inside to ``callback`` (workers inherit it; it may run in several threads)."""
-    token = _listener.set(_Listener(callback, details))
+    token = _listener.set(Listener(callback, details))
     try:
         yield
     finally:
@@ -79,7 +83,7 @@ def overhear(callback: EventCallback, *, details: bool = False) -> Overhearing:
     """
     outer = _listener.get()
     if outer is None:
-        return _listener.set(_Listener(callback, details))
+        return _listener.set(Listener(callback, details))
 
     def both(event: Event) -> None:
         if details or not event.detail:
@@ -87,12 +91,17 @@ def overhear(callback: EventCallback, *, details: bool = False) -> Overhearing:
         if outer.details or not event.detail:
             outer.callback(event)
 
-    return _listener.set(_Listener(both, details or outer.details))
+    return _listener.set(Listener(both, details or outer.details))
 
 
 def stop_overhearing(token: Overhearing) -> None:
     """Undo the `overhear` that returned ``token``."""
     _listener.reset(token)
+
+
+def current_listener() -> Listener | None:
+    """Who receives the events of the current context, or None."""
+    return _listener.get()
 
 
 def details_wanted() -> bool:

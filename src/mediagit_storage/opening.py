@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, get_args
 
 from mediagit_storage.backend import StorageBackend
 from mediagit_storage.config import Profile, Profiles, load_profiles
@@ -27,7 +27,10 @@ from mediagit_storage.storage import Storage
 from mediagit_storage.types import ConnectionInfo
 from mediagit_storage.url import LOCAL_FOLDERS, Folders, Target, parse_url, profile_part, split_target
 
-__all__ = ["LayerSpec", "LiteralSecretWarning", "locate", "open_storage"]
+if TYPE_CHECKING:
+    from mediagit_storage.aio import AsyncStorage
+
+__all__ = ["LayerSpec", "LiteralSecretWarning", "locate", "open_async", "open_storage", "warn_of_literal"]
 
 #: A layer by its name, or by its name and options: ``{"layer": "prefix", "prefix": "a/"}``.
 LayerSpec: TypeAlias = str | Mapping[str, OptionValue]
@@ -73,21 +76,54 @@ def open_storage(
     keys: KeyRules = "strict",
     pickle_secrets: bool = False,
     environ: Mapping[str, str] | None = None,
+    around: Callable[[StorageBackend], StorageBackend] | None = None,
 ) -> Storage:
     """Open the storage that a URL, a path, a profile (``media:``) or a `ConnectionInfo` names.
 
     What follows the bucket in a URL, or the name of a profile, is a folder: its keys are led by it and a ``/``.
     ``options`` beat those of the URL, the profile and the environment; ``layers`` go outside of a profile's own, the
     outermost first. ``create`` makes the bucket or folder where it is missing. ``keys="raw"`` lets `Storage.put` write
-    any key that the storage can hold. ``pickle_secrets`` allows a pickle to hold literal secrets, in the clear.
+    any key that the storage can hold. ``pickle_secrets`` allows a pickle to hold literal secrets, in the clear. ``around``
+    puts a layer around every backend that is opened, those that layers name as well, inside of all other layers.
 
     Nothing is asked of the storage. Raises `ConfigError` for a name, option or layer that is wrong.
     """
     if keys not in get_args(KeyRules):
         raise ConfigError(f"keys is 'strict' or 'raw', not {keys!r}")
-    opener = _Opener(environ, pickle_secrets=pickle_secrets)
+    opener = _Opener(environ, pickle_secrets=pickle_secrets, around=around)
     ready = opener.ready(_plan(target, environ), options or {}, layers)
     return Storage(ready.opened(create=create), keys=keys)
+
+
+def open_async(
+    target: str | os.PathLike[str] | ConnectionInfo,
+    *,
+    options: Mapping[str, OptionValue] | None = None,
+    layers: Sequence[LayerSpec] = (),
+    create: bool = False,
+    keys: KeyRules = "strict",
+    pickle_secrets: bool = False,
+    environ: Mapping[str, str] | None = None,
+    around: Callable[[StorageBackend], StorageBackend] | None = None,
+) -> AsyncStorage:
+    """Open a storage for tasks of asyncio or trio, with ``async with``.
+
+    Like `open_storage` in everything else. Profiles are read here, and nothing is asked of the storage unless ``create``.
+    """
+    # Not imported by who only opens a `Storage`.
+    from mediagit_storage.aio import AsyncStorage  # noqa: PLC0415
+
+    store = open_storage(
+        target,
+        options=options,
+        layers=layers,
+        create=create,
+        keys=keys,
+        pickle_secrets=pickle_secrets,
+        environ=environ,
+        around=around,
+    )
+    return AsyncStorage(store)
 
 
 class _Ready(NamedTuple):
@@ -113,9 +149,16 @@ class _Ready(NamedTuple):
 class _Opener:
     """What is the same for a storage and for the others that its layers name."""
 
-    def __init__(self, environ: Mapping[str, str] | None, *, pickle_secrets: bool) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None,
+        *,
+        pickle_secrets: bool,
+        around: Callable[[StorageBackend], StorageBackend] | None,
+    ) -> None:
         self._environ = environ
         self._pickle_secrets = pickle_secrets
+        self._around = around
 
     def ready(self, plan: _Plan, options: Mapping[str, OptionValue], layers: Sequence[LayerSpec]) -> _Ready:
         """Check everything there is to a storage and its layers, those of the storages that these name as well."""
@@ -145,7 +188,8 @@ class _Opener:
                     " use a profile)"
                 ) from None
 
-        return _Ready(opened, wrappers)
+        around = self._around
+        return _Ready(opened, wrappers if around is None else [around, *wrappers])
 
     def _wrapper(self, layer: _Layer, plan: _Plan) -> tuple[object, Callable[[StorageBackend], StorageBackend]]:
         entry, about = layer_entry(layer.name), f"the layer {layer.name!r}"
@@ -183,7 +227,7 @@ class _Opener:
             if option.origin is Origin.PROFILE and isinstance(getattr(config, name), Secret)
         ]
         if literal and plan.file is not None:
-            _warn_of_literal(literal[0], plan.place, plan.file)
+            warn_of_literal(literal[0], plan.place, plan.file)
         return config
 
 
@@ -283,7 +327,8 @@ def _layer(spec: LayerSpec, origin: Origin) -> _Layer:
     return _Layer(name, given({option: value for option, value in spec.items() if option != "layer"}, origin))
 
 
-def _warn_of_literal(name: str, place: str, file: Path) -> None:
+def warn_of_literal(name: str, place: str, file: Path) -> None:
+    """Warn that a profile holds the secret ``name`` itself; ``place`` says where it is written."""
     readable = file.stat().st_mode & 0o077
     warnings.warn(
         f"{place} holds the secret {name!r} itself; better keep it where"

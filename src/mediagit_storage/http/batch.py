@@ -14,6 +14,7 @@ from mediagit_storage.events import details_wanted
 from mediagit_storage.http.attempts import tell_attempt
 from mediagit_storage.http.driver import Driver, Waker
 from mediagit_storage.http.exchange import UNTIMED, Exchange
+from mediagit_storage.http.faults import FaultKind
 from mediagit_storage.http.network import Route
 from mediagit_storage.http.pool import DriverPool
 from mediagit_storage.http.request import Request
@@ -147,9 +148,15 @@ class Batch:
                 continue
             running = driver.step(self._wait(now))
             if driver.woken:
-                driver.woken, self._ask_at = False, 0.0
+                self._woken(driver)
             if running < len(members):
                 self._collect(driver)
+
+    def _woken(self, driver: Driver[Member]) -> None:
+        """Ask the feed again at once, and look at the transfers where one of them is to be dropped."""
+        driver.woken, self._ask_at = False, 0.0
+        if self._waker is not None and self._waker.look:
+            self._waker.look, self._look_at = False, 0.0
 
     def _fill(self, requests: Iterator[Request | Sent | None], driver: Driver[Member]) -> None:
         """Begin transfers while there is room and the feed has some."""
@@ -239,8 +246,12 @@ class Batch:
             if member.stuck:
                 self._settle(member, driver, pycurl.E_WRITE_ERROR, "what came was refused")
                 continue
+            own = member.request.scope
+            if own is not None and own.cancelled:
+                self._drop(member, driver, Sent(member.request, None, member.fault(FaultKind.CANCELLED)))
+                continue
             if member.patience is UNTIMED:
-                member.start_clock(now, scope.remaining())
+                member.start_clock(now, (own or scope).remaining())
             if member.paused:
                 member.patience.pause(now)
                 continue

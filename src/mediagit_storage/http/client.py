@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from contextvars import Context
 from typing import Final, TypeAlias, TypeVar
 
 from mediagit_storage.errors import IntegrityError, StorageError
@@ -17,7 +16,7 @@ from mediagit_storage.http.response import Response
 from mediagit_storage.http.retry import Job, Repair, Retried, Rules, Traits, run
 from mediagit_storage.http.retry_batch import JobResult, run_all
 from mediagit_storage.http.transport import Transport
-from mediagit_storage.scope import scope
+from mediagit_storage.scope import aside
 from mediagit_storage.secrets import Secret
 
 __all__ = ["HttpClient", "Send", "Signing", "replayed"]
@@ -181,12 +180,7 @@ class HttpClient(ABC):
 
     def aside(self, work: Callable[[], T]) -> T:
         """Do something that a cancelled or ended scope around must not keep from being done, such as cleaning up."""
-
-        def inside() -> T:
-            with scope(timeout=_CLEAN_UP):
-                return work()
-
-        return Context().run(inside)
+        return aside(work, _CLEAN_UP)
 
     # ---- judging
 

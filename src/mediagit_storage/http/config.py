@@ -1,4 +1,4 @@
-"""The options that all backends over HTTP have."""
+"""The options that all storages and services over HTTP have."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ from mediagit_storage.http.multipart import (
 from mediagit_storage.http.network import TransportOptions
 from mediagit_storage.http.retry import RetryPolicy
 
-__all__ = ["HttpConfig"]
+__all__ = ["HttpConfig", "RequestConfig"]
 
 #: Documents of a service are never larger; bodies of objects have no bound of their own.
 _MAX_DOCUMENT: Final = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpConfig:
-    """How requests travel. Sizes are bytes, times seconds.
+class RequestConfig:
+    """How requests travel. Times are seconds.
 
     ==================== ==============================================================================================
-    ``verify_reads``     check whole objects against the checksum that the service keeps, where it keeps one
-    ``part_size`` ``multipart_threshold`` ``concurrency`` ``buffer_size``: how large objects travel
     ``attempts`` ``retry_base`` ``retry_cap`` ``retry_total``: how often, after which pauses, requests are repeated
     ``connect_timeout`` ``idle_timeout`` ``total_timeout``: None for no limit
     ``proxy``            a URL, ``environment``, or None for none
@@ -39,14 +37,9 @@ class HttpConfig:
     ``allow_http``       permits plain http to other machines
     ==================== ==============================================================================================
 
-    A subclass is a frozen dataclass too; it calls `check_transfers` with what its provider takes.
+    A subclass is a frozen dataclass too; it calls `check_requests`.
     """
 
-    verify_reads: bool = True
-    part_size: int = DEFAULT_PART
-    multipart_threshold: int = DEFAULT_THRESHOLD
-    concurrency: int = DEFAULT_CONCURRENCY
-    buffer_size: int = DEFAULT_BUFFER
     attempts: int = 3
     retry_base: float = 0.2
     retry_cap: float = 20.0
@@ -59,18 +52,10 @@ class HttpConfig:
     verify_tls: bool = True
     allow_http: bool = False
 
-    def check_transfers(self, limits: PartLimits) -> None:
-        """Refuse, with a `ConfigError`, numbers that cannot be, and parts that the provider does not take."""
-        for name in ("concurrency", "multipart_threshold"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is at least 1")
-        check_part_size(self.part_size, limits)
+    def check_requests(self) -> None:
+        """Refuse, with a `ConfigError`, numbers that cannot be."""
         self.retry_policy()
         self.transport_options()
-
-    def sizes(self) -> Sizes:
-        """How large objects travel."""
-        return Sizes(self.part_size, self.multipart_threshold, self.concurrency, self.buffer_size)
 
     def retry_policy(self) -> RetryPolicy:
         """How requests are repeated."""
@@ -88,3 +73,34 @@ class HttpConfig:
             allow_http=self.allow_http,
             max_body=_MAX_DOCUMENT,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig(RequestConfig):
+    """How requests and large objects travel: the options of `RequestConfig`, and these. Sizes are bytes.
+
+    ==================== ==============================================================================================
+    ``verify_reads``     check whole objects against the checksum that the service keeps, where it keeps one
+    ``part_size`` ``multipart_threshold`` ``concurrency`` ``buffer_size``: how large objects travel
+    ==================== ==============================================================================================
+
+    A subclass is a frozen dataclass too; it calls `check_transfers` with what its provider takes.
+    """
+
+    verify_reads: bool = True
+    part_size: int = DEFAULT_PART
+    multipart_threshold: int = DEFAULT_THRESHOLD
+    concurrency: int = DEFAULT_CONCURRENCY
+    buffer_size: int = DEFAULT_BUFFER
+
+    def check_transfers(self, limits: PartLimits) -> None:
+        """Refuse, with a `ConfigError`, numbers that cannot be, and parts that the provider does not take."""
+        for name in ("concurrency", "multipart_threshold"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1")
+        check_part_size(self.part_size, limits)
+        self.check_requests()
+
+    def sizes(self) -> Sizes:
+        """How large objects travel."""
+        return Sizes(self.part_size, self.multipart_threshold, self.concurrency, self.buffer_size)

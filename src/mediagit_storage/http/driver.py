@@ -64,9 +64,11 @@ Ended: TypeAlias = tuple[pycurl.Curl, int, str]
 class Waker:
     """Ends a poll from another thread. `wake` may be called at any time, also after `close`."""
 
-    __slots__ = ("_ends", "_lock")
+    __slots__ = ("_ends", "_lock", "look")
 
     def __init__(self) -> None:
+        #: Whether a transfer's own scope may have ended; whoever looks at it clears it.
+        self.look = False
         ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _plain_pipe()
         self._ends: tuple[int, int] | None = ends
         self._lock = threading.Lock()

@@ -22,6 +22,7 @@ from mediagit_storage.backend import (
     ReadOperation,
     StatOperation,
 )
+from mediagit_storage.bell import listening
 from mediagit_storage.errors import IntegrityError, StorageError, UnsupportedError
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.client import HttpClient
@@ -29,7 +30,7 @@ from mediagit_storage.http.driver import Waker
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.retry import Attempt, Job, Retried
 from mediagit_storage.http.retry_batch import JobResult
-from mediagit_storage.scope import context_inside, inner_scope
+from mediagit_storage.scope import Scope, context_inside, inner_scope
 from mediagit_storage.types import ObjectInfo
 
 __all__ = ["SMALL", "Group", "Operations", "Sending", "Step", "Value", "Working", "run_operations"]
@@ -154,7 +155,7 @@ class _Batch:
         results = self._client.send_all(
             self._jobs(), concurrency=limits.concurrency, buffer_bytes=limits.buffer_bytes, waker=self._waker
         )
-        with closing(results):
+        with closing(results), listening(self._heard):
             for result in results:
                 completion = self._finished(result)
                 if isinstance(completion, Completion):
@@ -171,6 +172,10 @@ class _Batch:
         for each in self._travelling.values():
             if not isinstance(each, _Grouped):
                 self._undo(each[1])
+
+    def _heard(self, look: bool) -> None:  # noqa: FBT001  # what a bell says
+        self._waker.look = self._waker.look or look
+        self._waker.wake()
 
     # ---- what is to be sent
 
@@ -227,6 +232,7 @@ class _Batch:
 
     def _travels(self, operation: Operation, sending: Sending) -> Job:
         job = self._client.job(sending.call)
+        job.scope = operation.scope
         self._travelling[job] = operation, sending
         self._held += sending.held
         return job
@@ -236,6 +242,9 @@ class _Batch:
         operations, self._deletes = tuple(self._deletes), []
         group = self._operations.group(operations)
         job = self._client.job(group.call)
+        if len(operations) == 1:
+            # Several are not dropped for the sake of one.
+            job.scope = operations[0].scope
         self._travelling[job] = _Grouped(operations, group.finish)
         return job
 
@@ -276,8 +285,10 @@ class _Batch:
             most = min(_THREADS, self._limits.concurrency)
             self._threads = ThreadPoolExecutor(most, thread_name_prefix="mgs-batch")
         self._running += 1
-        context = context_inside(self._inside)
-        future: Future[Completion] = self._threads.submit(context.run, _tried, operation, work)
+        own = operation.scope
+        inside = self._inside if own is None else Scope(own.remaining(), parent=self._inside)
+        run = context_inside(inside).run
+        future: Future[Completion] = self._threads.submit(run, _tried, operation, work, inside)
         future.add_done_callback(self._deliver)
 
     def _deliver(self, future: Future[Completion]) -> None:
@@ -293,9 +304,13 @@ class _End:
 _END: Final = _End()
 
 
-def _tried(operation: Operation, work: Callable[[], Value]) -> Completion:
+def _tried(operation: Operation, work: Callable[[], Value], inside: Scope) -> Completion:
     try:
-        return Completion(operation, work(), None)
+        if operation.scope is None:
+            return Completion(operation, work(), None)
+        with operation.scope.on_cancel(inside.cancel):
+            inside.check()
+            return Completion(operation, work(), None)
     except Exception as error:  # noqa: BLE001  # every failure belongs to its operation
         return Completion(operation, None, error)
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from mediagit_storage.hashing import PIECE, hash_region, new_hasher
+from mediagit_storage.http.multipart import Part
 from mediagit_storage.http.request import BodySource, FileBody
 from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike, Checksum
 
-__all__ = ["Pieces", "SourcePart", "digester", "file_digest", "file_part", "small_file", "small_source", "view_part"]
+__all__ = [
+    "Pieces",
+    "SourcePart",
+    "digester",
+    "file_digest",
+    "file_part",
+    "file_parts",
+    "small_file",
+    "small_source",
+    "view_part",
+]
 
 #: How much of a slow source is taken before the parts that travel are looked after again.
 _LOOK: Final = 256 * 1024
@@ -70,6 +81,18 @@ def file_part(number: int, region: FileRegion, offset: int, length: int, algorit
         lambda: FileBody(region.descriptor, region.offset + offset, length),
         lambda: file_digest(region, offset, length, algorithm),
     )
+
+
+def file_parts(
+    source: Source, region: FileRegion, parts: Iterable[Part], algorithm: str
+) -> Iterator[SourcePart | None]:
+    """The parts of a source's file, each as soon as all of it may be sent; None now and then while it may not."""
+    for each in parts:
+        waiting = each.length - source.admit(each.length)
+        while waiting:
+            yield None
+            waiting -= source.admit(waiting)
+        yield file_part(each.number, region, each.offset, each.length, algorithm)
 
 
 class Pieces:

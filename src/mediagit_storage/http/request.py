@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from mediagit_storage.errors import ConfigError, StorageError
 from mediagit_storage.http.headers import Headers
 from mediagit_storage.http.redact import redact_headers, redact_url
+from mediagit_storage.scope import Scope
 from mediagit_storage.types import BytesLike
 
 __all__ = ["BodySink", "BodySource", "FileBody", "Lines", "PiecesBody", "Request", "checked_line"]
@@ -118,21 +119,28 @@ class BodySink(Protocol):
 
 
 class FileBody:
-    """``size`` bytes at ``offset`` of an open file, read by position: many parts of one file may travel at once."""
+    """``size`` bytes at ``offset`` of an open file, read by position: many parts of one file may travel at once.
 
-    __slots__ = ("_descriptor", "_offset", "_position", "size")
+    ``admit`` says how many of the next bytes may go now, and waits for their turn.
+    """
+
+    __slots__ = ("_admit", "_descriptor", "_offset", "_position", "size")
 
     rewindable: Final = True
 
-    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+    def __init__(self, descriptor: int, offset: int, size: int, *, admit: Callable[[int], int] | None = None) -> None:
         self._descriptor = descriptor
         self._offset = offset
         self._position = 0
+        self._admit = admit
         self.size = size
 
     def read(self, count: int, /) -> bytes:
         """The next bytes of this part of the file."""
-        data = os.pread(self._descriptor, min(count, self.size - self._position), self._offset + self._position)
+        wanted = min(count, self.size - self._position)
+        if wanted and self._admit is not None:
+            wanted = self._admit(wanted)
+        data = os.pread(self._descriptor, wanted, self._offset + self._position)
         self._position += len(data)
         return data
 
@@ -189,7 +197,7 @@ class Request:
 
     __slots__ = (
         "_given", "body", "expect_continue", "fresh_connection", "idle_timeout", "lines", "max_body", "method",
-        "self_checking", "sink", "url",
+        "scope", "self_checking", "sink", "url",
     )  # fmt: skip
 
     def __init__(
@@ -222,6 +230,8 @@ class Request:
         self.self_checking = self_checking
         self.fresh_connection = fresh_connection
         self.sink = sink
+        #: What bounds this one request where many travel together, inside of what bounds all.
+        self.scope: Scope | None = None
         #: The header lines as libcurl takes them.
         self.lines = [*given, *(_BARE if body is None else with_body)]
 

@@ -36,7 +36,7 @@ from mediagit_storage.events import Event, emit
 from mediagit_storage.http.faults import FaultKind, fault_of
 from mediagit_storage.http.request import Request
 from mediagit_storage.http.response import Response
-from mediagit_storage.scope import current_scope
+from mediagit_storage.scope import Scope, current_scope
 
 __all__ = [
     "DEFAULT_RULES",
@@ -272,7 +272,7 @@ class Job:
     is not tried.
     """
 
-    __slots__ = ("began", "build", "code_of", "course", "repairs", "traits")
+    __slots__ = ("began", "build", "code_of", "course", "repairs", "scope", "traits")
 
     def __init__(
         self,
@@ -288,6 +288,8 @@ class Job:
         #: When its first attempt began, and while it is repeated how far it has come.
         self.began = 0.0
         self.course: Course | None = None
+        #: What bounds this one request, inside of what bounds all.
+        self.scope: Scope | None = None
 
 
 def _sleep_in_scope(seconds: float) -> None:
@@ -387,7 +389,7 @@ class Course:
             elapsed=self.elapsed,
             rewindable=request.rewindable,
             repaired=self.attempt.repaired | missing,
-            time_left=current_scope().remaining(),
+            time_left=(self.job.scope or current_scope()).remaining(),
         )
 
     def _next(self, decision: Retry, request: Request) -> None:

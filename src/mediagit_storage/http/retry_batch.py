@@ -136,8 +136,15 @@ class _Feed:
         return job.course.after_response(response)
 
     def _due_job(self) -> Job | None:
-        """One whose wait is over."""
-        return heapq.heappop(self._waiting).job if self._waiting[0].due <= self._now() else None
+        """One whose wait is over, or was ended."""
+        if self._waiting[0].due <= self._now():
+            return heapq.heappop(self._waiting).job
+        for number, each in enumerate(self._waiting):
+            if each.job.scope is not None and each.job.scope.cancelled:
+                del self._waiting[number]
+                heapq.heapify(self._waiting)
+                return each.job
+        return None
 
     def _new_job(self) -> Job | None:
         job = next(self._jobs, _END)
@@ -150,9 +157,12 @@ class _Feed:
 
     def _built(self, job: Job) -> Request | Sent:
         try:
+            if job.scope is not None:
+                job.scope.check()
             request = job.build(FIRST if job.course is None else job.course.attempt)
         except Exception as error:  # noqa: BLE001  # it is this job's
             self._travelling[id(error)] = job
             return Sent(None, None, error)
+        request.scope = job.scope
         self._travelling[request] = job
         return request

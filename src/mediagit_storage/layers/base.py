@@ -26,7 +26,7 @@ from mediagit_storage.types import (
     ReadOptions,
 )
 
-__all__ = ["Layer", "closing_with", "find_layer", "layers_of"]
+__all__ = ["Layer", "closing_with", "find_layer", "layers_of", "transfer_name"]
 
 T = TypeVar("T")
 L = TypeVar("L", bound="Layer")
@@ -45,6 +45,10 @@ class Layer(StorageBackend):
     order_rules: ClassVar[tuple[Rule, ...]] = ()
     #: Whether a read may be answered from what this layer has kept of an earlier one: see `forget`.
     keeps_bytes: ClassVar[bool] = False
+    #: Whether the very same objects are seen through this layer and below it, with whatever options.
+    unseen: ClassVar[bool] = False
+    #: Whether who is given the stored bytes has the content: a CDN in front of the storage can deliver it.
+    links: ClassVar[bool] = True
 
     def __init__(self, inner: StorageBackend, config: object) -> None:
         self.inner = inner
@@ -150,6 +154,13 @@ class Layer(StorageBackend):
         """
         return self.inner.forget(key, version) if isinstance(self.inner, Layer) else False
 
+    def stored_key(self, key: str) -> str:
+        """The key that an object has in the storage below all layers. Makes no request.
+
+        Forwarded: a layer that changes keys has its own.
+        """
+        return self.inner.stored_key(key) if isinstance(self.inner, Layer) else key
+
     def close(self) -> None:
         """Close the inner storage."""
         self.inner.close()
@@ -168,6 +179,18 @@ def layers_of(backend: StorageBackend) -> Iterator[Layer]:
 def find_layer(backend: StorageBackend, kind: type[L]) -> L | None:
     """The outermost layer of a class in a stack: ``find_layer(store.backend, ThrottleLayer)``; None without one."""
     return next((layer for layer in layers_of(backend) if isinstance(layer, kind)), None)
+
+
+def transfer_name(backend: StorageBackend) -> str:
+    """The text by which a transfer that broke off is found again: that of the stack, less the layers that are `unseen`.
+
+    The others belong to it: what is below a layer may be other bytes under the same key.
+    """
+    name = repr(backend)
+    for layer in layers_of(backend):
+        if layer.unseen:
+            name = name.replace(repr(layer), repr(layer.inner))
+    return name
 
 
 def closing_with(inner: Iterator[object], mapped: Iterator[T]) -> Iterator[T]:

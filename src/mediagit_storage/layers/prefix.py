@@ -215,6 +215,10 @@ class PrefixLayer(Layer, RangePlacing):
             self.restore(error, key)
             raise
 
+    def stored_key(self, key: str) -> str:
+        """That of the longer key."""
+        return super().stored_key(self._prefix + key)
+
     def pending_uploads(self, prefix: str) -> Iterator[PendingUpload]:
         """Forwarded under the longer prefix; keys are shown without it."""
         inner = self.inner.pending_uploads(self._prefix + prefix)

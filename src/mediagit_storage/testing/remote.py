@@ -176,6 +176,9 @@ class Remote(Layer):
             parts.append(place)
             if not place.exists():
                 data = region.read(length, offset)
+                left = length
+                while left:
+                    left -= source.admit(left)
                 self._travel("part", length)
                 unfinished = place.with_suffix(".unfinished")
                 unfinished.write_bytes(data)

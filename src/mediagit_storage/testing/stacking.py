@@ -95,7 +95,6 @@ LAYER_ROWS: Final[Mapping[str, LayerRow]] = MappingProxyType(
         "throttle": LayerRow(
             _EVERY_REQUEST | {"check"},
             {"bytes_up": 2**33, "bytes_down": 2**33, "requests": 1e7},
-            narrows=_names("resumable_uploads"),
         ),
     }
 )

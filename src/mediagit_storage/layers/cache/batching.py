@@ -74,7 +74,7 @@ class Batches:
             if content is not None:
                 return Completion(operation, content, None)
         elif self._reads.conditional and options.if_match is None and self._has_all(known):
-            asked = ReadOperation(key, replace(options, if_none_match=known.head.info.etag))
+            asked = ReadOperation(key, replace(options, if_none_match=known.head.info.etag), operation.scope)
             return _Passed(asked, operation, known, began)
         return _Passed(operation, operation, None, began)
 

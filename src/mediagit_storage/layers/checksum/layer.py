@@ -201,10 +201,10 @@ class ChecksumLayer(Layer):
     def _begin(self, operation: Operation) -> Running:
         if isinstance(operation, PutOperation):
             prepared = self._prepare(operation.source, operation.options)
-            sent = PutOperation(operation.key, prepared.source, prepared.options)
+            sent = PutOperation(operation.key, prepared.source, prepared.options, operation.scope)
             return Running(sent, operation, prepared)
         if isinstance(operation, ReadOperation):
-            return Running(ReadOperation(operation.key, self._asking(operation.options)), operation)
+            return Running(ReadOperation(operation.key, self._asking(operation.options), operation.scope), operation)
         return Running(operation, operation)
 
     def _end(self, running: Running, value: Content | ObjectInfo | None) -> Content | ObjectInfo | None:

@@ -172,6 +172,10 @@ class _Still(Source):
         """The same file again."""
         return self._region
 
+    def admit(self, count: int) -> int:
+        """Asked of the inner source."""
+        return self._inner.admit(count)
+
     def finished(self) -> None:
         """Asked of the inner source."""
         self._inner.finished()

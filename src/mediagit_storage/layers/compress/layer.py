@@ -52,6 +52,7 @@ class CompressLayer(Layer):
     """
 
     layer_name: ClassVar[str] = "compress"
+    links: ClassVar[bool] = False
 
     def __init__(self, inner: StorageBackend, config: CompressConfig | None = None) -> None:
         chosen = config or CompressConfig()

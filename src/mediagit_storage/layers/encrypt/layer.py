@@ -84,6 +84,7 @@ class EncryptLayer(Layer):
     """
 
     layer_name: ClassVar[str] = "encrypt"
+    links: ClassVar[bool] = False
 
     def __init__(self, inner: StorageBackend, config: EncryptConfig, ask: AskPassphrase | None = None) -> None:
         super().__init__(inner, config)

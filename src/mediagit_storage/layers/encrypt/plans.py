@@ -62,6 +62,7 @@ def carry_out_batch(
 
     def begun(each: _Running) -> Operation:
         running[id(each.below)] = each
+        each.below.scope = each.operation.scope
         return each.below
 
     def below() -> Iterator[Operation | None]:

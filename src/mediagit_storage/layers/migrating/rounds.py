@@ -54,6 +54,7 @@ class Rounds:
             if own:
                 running = own.popleft()
                 self._asked[id(running.asked)] = running
+                running.asked.scope = running.operation.scope
                 yield running.asked
             elif self._over or len(other) >= ROUND:
                 return

@@ -100,7 +100,9 @@ class Feed:
     def _course(self, operation: Operation) -> _Course:
         if isinstance(operation, PutOperation):
             write = Write(self._inner, operation.key, operation.source, operation.options, self._rules)
-            return _Course(operation, write.operation, write)
+            inner = write.operation
+            inner.scope = operation.scope
+            return _Course(operation, inner, write)
         traits = deleting(operation.options) if isinstance(operation, DeleteOperation) else HARMLESS
         reads = isinstance(operation, ReadOperation)
         return _Course(operation, operation, Trials(repr(operation.key), self._rules, traits, reads=reads))

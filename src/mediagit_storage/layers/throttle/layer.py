@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
 
 from mediagit_storage.backend import BatchLimits, Body, Completion, Content, Operation, PutOperation, StorageBackend
-from mediagit_storage.capabilities import Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.layers.base import Layer, closing_with
@@ -17,6 +16,7 @@ from mediagit_storage.layers.throttle.paced import PacedBody, PacedSource
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
     Checksum,
+    ConnectionInfo,
     CopyOptions,
     DeleteOptions,
     Entry,
@@ -57,6 +57,14 @@ class Limits:
             raise ConfigError("burst is a number of seconds above 0")
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What layers that are held to the same limits together have in common."""
+
+    limits: Limits
+    gates: Gates
+
+
 class ThrottleLayer(Layer):
     """``inner``, at most as fast as `limits` say, for all threads together; who comes first is served first.
 
@@ -67,10 +75,11 @@ class ThrottleLayer(Layer):
     In a batch an object pays as a whole: a put before it begins, a read when it is there, so that the next ones wait.
     A put that is larger than a burst goes by itself, in pieces.
 
-    A limit on bytes up hides from the storage that a source is a file, so uploads through this layer do not resume.
+    Uploads resume, also with other limits or without: what had arrived is not paid for again.
     """
 
     layer_name: ClassVar[str] = "throttle"
+    unseen: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -80,13 +89,23 @@ class ThrottleLayer(Layer):
         clock: Clock = SYSTEM_CLOCK,
         wait: Wait = wait_for,
     ) -> None:
-        self._limits = limits or Limits()
-        super().__init__(inner, self._limits)
-        given = self._limits
-        self._up = Gate(given.bytes_up, given.burst, clock, wait)
-        self._down = Gate(given.bytes_down, given.burst, clock, wait)
-        self._requests = Gate(given.requests, given.burst, clock, wait)
-        self._capabilities = replace(inner.capabilities, resumable_uploads=False)
+        given = limits or Limits()
+        super().__init__(inner, given)
+        gates = [Gate(rate, given.burst, clock, wait) for rate in (given.bytes_up, given.bytes_down, given.requests)]
+        self._pass(_Shared(given, Gates(*gates)))
+
+    def _pass(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._up, self._down, self._requests = shared.gates
+
+    def beside(self, inner: StorageBackend) -> ThrottleLayer:
+        """Another storage within the same limits: what passes here and there together is held to them.
+
+        Limits that are set on one of the two hold for both. In another process each has its own.
+        """
+        other = ThrottleLayer(inner, self.limits)
+        other._pass(self._shared)
+        return other
 
     @property
     def limits(self) -> Limits:
@@ -94,26 +113,20 @@ class ThrottleLayer(Layer):
 
         What began while there was no limit on its bytes ends without one.
         """
-        return self._limits
+        return self._shared.limits
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
         """Hold to others from now on."""
-        self._limits = limits
-        self.config = limits
+        self._shared.limits = limits
         self._up.change(limits.bytes_up, limits.burst)
         self._down.change(limits.bytes_down, limits.burst)
         self._requests.change(limits.requests, limits.burst)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """Those of the inner storage, without uploads that resume."""
-        return self._capabilities
-
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """Forwarded; what does not pass at once is read piece by piece."""
         self._requests.pass_through(1)
-        return self.inner.put(key, self._paced(source), options)
+        return self.inner.put(key, self._paced(source, options), options)
 
     def read(self, key: str, options: ReadOptions) -> Content:
         """Forwarded; with a limit on bytes down it is read as a stream, piece by piece."""
@@ -202,18 +215,23 @@ class ThrottleLayer(Layer):
         self._requests.pass_through(1)
         return self.inner.content_checksum(key, options)
 
+    def connection_info(self) -> ConnectionInfo:
+        """The inner one, led by this layer with the limits of this moment."""
+        self.config = self.limits
+        return super().connection_info()
+
     def check(self) -> Iterable[Finding]:
         """Forwarded."""
         self._requests.pass_through(1)
         return self.inner.check()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (ThrottleLayer, (self.inner, self._limits))
+        return (ThrottleLayer, (self.inner, self.limits))
 
     def __repr__(self) -> str:
-        return f"<ThrottleLayer {self._limits} over {self.inner!r}>"
+        return f"<ThrottleLayer {self.limits} over {self.inner!r}>"
 
-    def _paced(self, source: Source) -> Source:
+    def _paced(self, source: Source, options: PutOptions) -> Source:
         gate = self._up
         if not gate.limited:
             return source
@@ -221,7 +239,9 @@ class ThrottleLayer(Layer):
         if data is not None and len(data) <= gate.piece:
             gate.pass_through(len(data))
             return source
-        return PacedSource(source, gate)
+        # Who resumes reads the file by position, and knows that it has to ask for each turn.
+        resuming = options.resume is not None and self.inner.capabilities.resumable_uploads
+        return PacedSource(source, gate, resuming=resuming)
 
     def _put_large(self, operation: PutOperation) -> Completion:
         try:

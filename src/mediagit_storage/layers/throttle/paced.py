@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mediagit_storage.backend import Body
 from mediagit_storage.layers.throttle.gate import Gate
-from mediagit_storage.source import Source
+from mediagit_storage.source import FileRegion, Source
 from mediagit_storage.types import BytesLike
 
 __all__ = ["PacedBody", "PacedSource"]
@@ -15,12 +15,13 @@ __all__ = ["PacedBody", "PacedSource"]
 class PacedSource(Source):
     """``inner`` in pieces that wait for their turn, each time it is read.
 
-    It shows neither a buffer nor a region: what is read by position does not pass here.
+    It shows no buffer, and its file only to those who are to resume: they ask for the turn of what they send.
     """
 
-    def __init__(self, inner: Source, gate: Gate) -> None:
+    def __init__(self, inner: Source, gate: Gate, *, resuming: bool = False) -> None:
         self._inner = inner
         self._gate = gate
+        self._resuming = resuming
         self.size = inner.size
         self.rewindable = inner.rewindable
 
@@ -28,6 +29,24 @@ class PacedSource(Source):
         """The inner chunks, cut where they are larger than what should pass at once."""
         for chunk in self._inner.chunks():
             yield from _cut(memoryview(chunk), self._gate)
+
+    def region(self) -> FileRegion | None:
+        """The inner file, for an upload that resumes."""
+        return self._inner.region() if self._resuming else None
+
+    def admit(self, count: int) -> int:
+        """A piece, when its turn has come."""
+        piece = self._inner.admit(min(count, self._gate.piece))
+        self._gate.pass_through(piece)
+        return piece
+
+    def finished(self) -> None:
+        """Asked of the inner source."""
+        self._inner.finished()
+
+    def advance(self, count: int) -> None:
+        """Told to the inner source."""
+        self._inner.advance(count)
 
 
 class PacedBody(Body):

@@ -13,6 +13,7 @@ import pytest
 
 from mediagit_storage.backend import StorageBackend
 from mediagit_storage.errors import StorageError, UnsupportedError
+from mediagit_storage.keys import KeyRules
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.sources import Unread, content
 from mediagit_storage.testing.wrappers import CallLog
@@ -85,6 +86,10 @@ class BackendCase(ABC):
         """What objects are stored through before a test reads them: for layers that cannot write."""
         return self.backend
 
+    def storage(self, backend: StorageBackend, *, keys: KeyRules = "strict", owned: bool = True) -> Storage:
+        """What the tests call: another face of a storage than `Storage` itself joins by this."""
+        return Storage(backend, keys=keys, owned=owned)
+
     # ---- begin and end
 
     @pytest.fixture(autouse=True)
@@ -101,7 +106,7 @@ class BackendCase(ABC):
         self.refusals: list[str] = []
         self._others: list[Storage] = []
         self.backend = self.open_backend()
-        self.store = Storage(self.backend)
+        self.store = self.storage(self.backend)
         self.prepare = Storage(self.prepare_backend(), owned=False)
         try:
             yield
@@ -117,7 +122,7 @@ class BackendCase(ABC):
     def another(self) -> Storage:
         """A second connection to the same objects."""
         backend = self.reopen(self.backend)
-        store = Storage(backend, owned=backend is not self.backend)
+        store = self.storage(backend, owned=backend is not self.backend)
         self._others.append(store)
         return store
 
@@ -130,7 +135,7 @@ class BackendCase(ABC):
         assert not self.has(capability), f"{capability} is said to be there"
         log, source = CallLog(self.backend), Unread()
         with raises(UnsupportedError) as caught:
-            call(Storage(log, owned=False), source)
+            call(self.storage(log, owned=False), source)
         assert not source.touched, "the source was read before the refusal"
         assert log.calls == [], f"the backend was called before the refusal: {log.calls}"
         assert caught[0].operation is not None, "the refusal does not name the operation"

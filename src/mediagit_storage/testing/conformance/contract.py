@@ -10,7 +10,6 @@ from datetime import UTC, timedelta
 
 from mediagit_storage.errors import BucketNotFoundError, ChecksumError, IntegrityError, NotFoundError, StorageError
 from mediagit_storage.source import SourceData
-from mediagit_storage.storage import Storage
 from mediagit_storage.testing.conformance.base import BackendCase, Call, Calls, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import DeliberateError, failing
@@ -57,7 +56,7 @@ class ErrorContract(BackendCase):
         if backend is None:
             self.refusals.append("missing_bucket")
             return
-        with Storage(backend) as store:
+        with self.storage(backend) as store:
             calls: list[Call] = [
                 lambda: store.get("k"),
                 lambda: store.stat("k"),

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 from mediagit_storage.errors import InvalidKeyError, NotFoundError
-from mediagit_storage.storage import Storage
 from mediagit_storage.testing.conformance.base import BackendCase, Call, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import Unread
@@ -218,7 +217,7 @@ class KeyContract(BackendCase):
     def test_forbidden_keys_are_refused_before_any_io(self) -> None:
         """No way to write takes them; the backend is not called and the source not read."""
         log = CallLog(self.backend)
-        store = Storage(log, owned=False)
+        store = self.storage(log, owned=False)
         for key in FORBIDDEN_KEYS:
             source = Unread()
             calls: dict[str, Call] = {
@@ -247,7 +246,7 @@ class KeyContract(BackendCase):
         key = "x" * (self.store.capabilities.max_key_bytes + 1)
         source = Unread()
         with raises(InvalidKeyError):
-            Storage(log, owned=False, keys="raw").put(key, source)
+            self.storage(log, owned=False, keys="raw").put(key, source)
         assert not source.touched
         assert log.calls == []
 
@@ -281,7 +280,7 @@ class KeyContract(BackendCase):
     @covers(76)
     def test_raw_keys(self) -> None:
         """Opened with raw keys, a storage that can writes what strict keys forbid, exactly; one that cannot refuses."""
-        store = Storage(self.backend, keys="raw", owned=False)
+        store = self.storage(self.backend, keys="raw", owned=False)
         if not self.has("raw_keys"):
             for key in RAW_KEYS:
                 try:

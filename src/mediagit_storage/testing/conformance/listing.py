@@ -8,7 +8,6 @@ from itertools import islice
 
 from mediagit_storage.errors import CancelledError, KeyConflictError, StorageTimeoutError, UnavailableError
 from mediagit_storage.scope import scope
-from mediagit_storage.storage import Storage
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.sources import DeliberateError
@@ -229,4 +228,4 @@ class ListingContract(BackendCase):
 
         noisy = CallLog(self.backend, write)
         with raises(UnavailableError):
-            Storage(noisy, owned=False).list_consistent(max_attempts=3)
+            self.storage(noisy, owned=False).list_consistent(max_attempts=3)

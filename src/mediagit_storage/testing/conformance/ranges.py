@@ -6,7 +6,6 @@ import random
 from typing import NamedTuple
 
 from mediagit_storage.errors import InvalidRangeError, NotFoundError
-from mediagit_storage.storage import Storage
 from mediagit_storage.testing.conformance.base import BackendCase, raises
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.wrappers import CallLog
@@ -122,7 +121,7 @@ class RangeContract(BackendCase):
     def test_negative_numbers_are_refused_without_io(self) -> None:
         """So is a suffix beside an offset. The backend is not called, and no object need exist."""
         log = CallLog(self.backend)
-        store = Storage(log, owned=False)
+        store = self.storage(log, owned=False)
         for offset, length, suffix in (
             (-1, None, None),
             (0, -1, None),
