@@ -22,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup servers emulators demo test test-servers test-account unit test-long fuzz lint format types contracts docs-check face bench bench-s3 bench-azure bench-gcs bench-webdav bench-layers bench-emulators build clean
+.PHONY: help setup servers emulators demo test test-servers test-account unit test-long fuzz lint format types contracts docs-check site screenshots face bench bench-s3 bench-azure bench-gcs bench-webdav bench-layers bench-sync bench-plans bench-fsspec bench-aio bench-emulators bench-serve plan-billion build clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## /{sub(/%/,"NAME",$$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -49,9 +49,10 @@ servers: $(READY) ## install the servers that tests talk to
 	@# One that cannot be had is told in a line, and its tests are skipped; where CI is set that is a failure.
 	@echo "== servers"
 	@$(BIN)/python scripts/emulators.py install
-	@# Where CI is set the tests themselves fail without these two.
+	@# Where CI is set the tests themselves fail without these three.
 	@scripts/debian-packages.sh "what age itself reads and writes" "command -v age" age || true
 	@$(BIN)/python scripts/age_vectors.py || true
+	@scripts/debian-packages.sh "the web console in a browser" "test -x /usr/bin/chromium" chromium || true
 
 emulators: servers ## start every server, print addresses and keys, and run until Ctrl-C
 	@$(BIN)/python scripts/emulators.py run $(ARGS)
@@ -116,6 +117,13 @@ docs-check: $(READY) ## every public name has a docstring
 	@echo "== docstrings"
 	@$(BIN)/interrogate src || $(BIN)/interrogate -vv src
 
+site: $(READY) ## build the documentation as a site, into .cache/site/html
+	@$(BIN)/python scripts/site.py
+
+screenshots: $(READY) ## take the pictures of the web console anew, into docs/images
+	@scripts/debian-packages.sh "the web console in a browser" "test -x /usr/bin/chromium && fc-list | grep -q Inter" chromium fonts-inter
+	@SCREENSHOTS=1 $(PYTEST) -q tests/serve/browser
+
 face: $(READY) ## write down the public signatures and commands after a deliberate change
 	@$(BIN)/python scripts/public_face.py > tests/house/public_face.txt
 	@$(BIN)/python scripts/cli_reference.py
@@ -147,8 +155,35 @@ bench-layers: $(PEERS) ## measure what each layer costs, and those that do the s
 	    nginx-light libnginx-mod-http-lua openssl age
 	@$(VENV)-bench/bin/python benchmarks/run.py layers --rounds 3 --write
 
+bench-sync: $(PEERS) ## measure syncs of whole folders beside s5cmd and rclone, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the benchmark of syncs" \
+	    "command -v nginx && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" nginx-light libnginx-mod-http-lua
+	@$(VENV)-bench/bin/python benchmarks/run.py sync --rounds 3 --write
+
+bench-plans: $(PEERS) ## measure what sync and gc take to plan up to 1,000,000 names, and write benchmarks/README.md
+	@$(VENV)-bench/bin/python benchmarks/run.py plans --rounds 3 --write
+
+bench-fsspec: $(PEERS) ## measure reads through fsspec beside s3fs against a local nginx, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the benchmark of fsspec" \
+	    "command -v nginx openssl && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" \
+	    nginx-light libnginx-mod-http-lua openssl
+	@$(VENV)-bench/bin/python benchmarks/run.py fsspec --rounds 3 --write
+
+bench-aio: $(PEERS) ## measure AsyncStorage beside obstore's asyncio against a local nginx, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the benchmark of AsyncStorage" \
+	    "command -v nginx openssl && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so" \
+	    nginx-light libnginx-mod-http-lua openssl
+	@$(VENV)-bench/bin/python benchmarks/run.py aio --write
+
+bench-serve: $(PEERS) ## measure the gateway beside nginx and rclone serve http, and write benchmarks/README.md
+	@scripts/debian-packages.sh "the benchmark of the gateway" "command -v nginx wrk" nginx-light wrk
+	@$(VENV)-bench/bin/python benchmarks/run.py serve --rounds 3 --write
+
 bench-emulators: servers ## MB/s up and down through each server of the tests, into benchmarks/README.md
 	@$(BIN)/python benchmarks/servers.py --write
+
+plan-billion: $(READY) ## requests, cost and time of 10^9 objects by many workers, into docs/guides/beyond-one-machine.md
+	@$(BIN)/python benchmarks/billion.py --write
 
 $(PEERS): benchmarks/requirements.txt pyproject.toml
 	@echo "setting up $(VENV)-bench"

@@ -65,6 +65,10 @@ class CheckedSource(Source):
         self._progress.restart()
         return region
 
+    def admit(self, count: int) -> int:
+        """Asked of the inner source."""
+        return self._inner.admit(count)
+
     def finished(self) -> None:
         """The inner file is still what it was."""
         self._inner.finished()

@@ -8,6 +8,8 @@
     secret_access_key = { env = "MEDIA_SECRET" }
     [[media.layers]]                                # outermost first
     layer = "readonly"
+    [media.cdn]                                     # who delivers it (`mediagit_storage.cdn`)
+    provider = "cloudfront"
 
 The file is ``profiles.toml`` in the user's configuration folder, or the one that ``MGS_CONFIG`` names. Reading it
 imports no backend: what a profile's options mean is checked when it is opened.
@@ -45,13 +47,15 @@ CONFIG_VARIABLE: Final = "MGS_CONFIG"
 _LONGEST_FILE: Final = 1024 * 1024
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]+")
+#: What of a profile is not an option of its storage.
+_OWN: Final = frozenset({"url", "layers", "cdn"})
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One profile: the URL or path it opens, its options, its layers, outermost first, and the line it starts at.
 
-    ``repr`` shows no option's value: one of them may be a secret.
+    ``cdn`` is the table about the CDN in front of it, None without one. ``repr`` shows no option's value: one of them may be a secret.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Profile:
     options: Mapping[str, JSON] = field(default_factory=dict, repr=False)
     layers: tuple[Mapping[str, JSON], ...] = field(default=(), repr=False)
     line: int | None = field(default=None, compare=False)
+    cdn: Mapping[str, JSON] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +161,20 @@ def _checked_profile(name: str, table: object, line: int | None) -> Profile:
     for number, each in enumerate(layers, 1):
         if not isinstance(each.get("layer"), str):
             raise ConfigError(f'layer {number} needs layer, a text: layer = "readonly"')
-    options = {option: _json(option, value) for option, value in table.items() if option not in {"url", "layers"}}
+    options = {option: _json(option, value) for option, value in table.items() if option not in _OWN}
     stack = tuple({option: _json(option, value) for option, value in each.items()} for each in layers)
-    return Profile(name, url, options, stack, line)
+    return Profile(name, url, options, stack, line, _checked_cdn(name, table.get("cdn")))
+
+
+def _checked_cdn(name: str, table: object) -> Mapping[str, JSON] | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict) or not isinstance(table.get("provider"), str):
+        raise ConfigError(f'a CDN is written as a table, [{name}.cdn], with provider, a text: provider = "cloudfront"')
+    rules = table.get("rules", [])
+    if not isinstance(rules, list) or not all(isinstance(each, dict) for each in rules):
+        raise ConfigError(f"rules of a CDN are written as tables, [[{name}.cdn.rules]]")
+    return {option: _json(option, value) for option, value in table.items()}
 
 
 def _line_of(text: str, name: str) -> int | None:

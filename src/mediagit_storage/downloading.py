@@ -33,6 +33,7 @@ from mediagit_storage.facets import RangesIgnoredError
 from mediagit_storage.fetching import Fetched, FetchLimits, fetch_ranges
 from mediagit_storage.hashing import hash_region, verify_kept
 from mediagit_storage.journal import Journal, journal_name, state_folder
+from mediagit_storage.layers.base import transfer_name
 from mediagit_storage.ledger import Ledger, UnfinishedFile
 from mediagit_storage.mending import forgotten
 from mediagit_storage.progress import Transfer, transfer
@@ -264,8 +265,7 @@ class PartsDownload(Generic[P]):
         return None
 
     def _name(self) -> str:
-        # The stack of layers belongs to it: what is below a layer may be other bytes under the same key.
-        return journal_name("download", repr(self.backend), self.key, self.version or "", self.landing.place)
+        return journal_name("download", transfer_name(self.backend), self.key, self.version or "", self.landing.place)
 
     def _mended(self, info: ObjectInfo, pinned: ReadOptions, journal: Journal | None) -> ObjectInfo:
         """Fetch all of it; once more where it was wrong as a whole and a layer had kept something of it."""

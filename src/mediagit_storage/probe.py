@@ -1,69 +1,277 @@
-"""What `Storage.check` tries on every storage: list, write, read back, compare clocks, delete."""
+"""What `Storage.check` tries on every storage: list, write, read, conditions, clocks, delete, and how long that takes."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from statistics import median
+from typing import Final, TypeVar
 
 from mediagit_storage.backend import StorageBackend
+from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
 from mediagit_storage.clock import Clock
-from mediagit_storage.errors import BucketNotFoundError, StorageError, UnauthenticatedError
+from mediagit_storage.errors import (
+    AccessError,
+    AlreadyExistsError,
+    BucketNotFoundError,
+    CancelledError,
+    IntegrityError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    StorageError,
+    UnauthenticatedError,
+)
+from mediagit_storage.scope import aside
 from mediagit_storage.source import BytesSource
-from mediagit_storage.types import DeleteOptions, Finding, FindingLevel, ListOptions, PutOptions, ReadOptions
+from mediagit_storage.types import (
+    WHOLE,
+    ByteRange,
+    DeleteOptions,
+    Finding,
+    FindingLevel,
+    ListOptions,
+    ObjectInfo,
+    PutOptions,
+    ReadOptions,
+)
 
 __all__ = ["probe", "says_what_to_do"]
 
+T = TypeVar("T")
+
 #: A difference of clocks up to this many seconds is normal.
 _SKEW_SECONDS: Final = 60
+#: A small request that takes longer than this many milliseconds is worth a word.
+_SLOW: Final = 1000.0
+#: How many small requests the latency is told from.
+_LOOKS: Final = 5
+#: Seconds for taking the probe away when something ended the check early.
+_CLEAN_UP: Final = 10.0
 _INSTRUCTION: Final = re.compile(
     r"(?:^|[:;,(] (?:or |and )?)(?:allow|ask|check|choose|create|delete|enable|free|give|install|look into|name|open|pip"
     r"|raise|restore|run|send|set|shorten|sign|start|try|use|wait|write) "
 )
 _CONTENT: Final = b"mediagit-storage check: this object may be deleted\n"
+#: Of another length, so that no storage takes one for the other.
+_OTHER: Final = b"mediagit-storage check: this object may be deleted, too\n"
+_PART: Final = ByteRange(17, 5)
+_DISTRUST: Final = "do not trust this storage"
+_CONDITIONS: Final = "open the storage with conditional_writes=false, and report this to whoever runs it"
+#: What a storage may be able to do, in words.
+_ABILITIES: Final = {
+    "if_absent": "create-only writes",
+    "if_match": "conditional writes",
+    "delete_if_match": "conditional deletes",
+    "read_conditions": "conditional reads",
+    "versions": "versions",
+    "retention": "retention",
+    "server_copy": "copies of its own",
+    "pending_uploads": "lists unfinished uploads",
+    "resumable_uploads": "resumes uploads",
+    "presign": "links",
+}
 
 
 def probe(backend: StorageBackend, clock: Clock, *, write: bool) -> Iterator[Finding]:
-    """Try what a user needs, cheapest first. Never raises a `StorageError`: a failure is a finding.
+    """Try what a user needs, cheapest first. A failure is a finding; only `CancelledError` is raised.
 
-    Writes and deletes one small object ``mgs-check-RANDOM`` when ``write`` is true, and nothing otherwise.
+    Writes, overwrites and deletes one small object ``mgs-check-RANDOM`` when ``write`` is true, with about 15 requests;
+    otherwise it changes nothing, and reads a byte of the first object that is listed. The object is deleted also when the
+    check is cancelled.
     """
-    started = clock.monotonic()
+    tried = _Probe(backend, clock)
     try:
-        first = next(iter(backend.list("", ListOptions())), None)
+        first = tried.timed(lambda: next(iter(backend.list("", ListOptions())), None))
+    except CancelledError:
+        raise
     except StorageError as error:
         yield _failed("list", error)
-        return
-    milliseconds = (clock.monotonic() - started) * 1000
-    yield Finding("list", FindingLevel.OK, f"{'empty' if first is None else 'has objects'}, {milliseconds:.1f} ms")
+        if isinstance(error, UnauthenticatedError):
+            yield from backend.check()  # it knows whose credentials these are
+        if not isinstance(error, PermissionDeniedError):
+            return  # nothing else would work, either
+        first = None
+    else:
+        yield Finding("list", FindingLevel.OK, f"{'empty' if first is None else 'has objects'}, {tried.took}")
     if write:
-        yield from _write_probe(backend, clock)
+        yield from tried.writing()
+    elif first is not None:
+        yield from tried.reading(first)
+    yield _capabilities(backend.capabilities)
     yield from backend.check()
 
 
-def _write_probe(backend: StorageBackend, clock: Clock) -> Iterator[Finding]:
-    key = f"mgs-check-{secrets.token_hex(8)}"
-    try:
-        info = backend.put(key, BytesSource(_CONTENT), PutOptions())
-    except StorageError as error:
-        yield _failed("write", error)
-        return
-    yield Finding("write", FindingLevel.OK, f"stored {len(_CONTENT)} bytes")
-    try:
-        if backend.read(key, ReadOptions()).data == _CONTENT:
-            yield Finding("read", FindingLevel.OK, "the same bytes came back")
-        else:
-            yield Finding("read", FindingLevel.FAILED, "other bytes came back", "do not trust this storage")
+class _Probe:
+    """Tries one storage, with one small object. ``took`` says how long the last request did."""
+
+    def __init__(self, backend: StorageBackend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._key = f"mgs-check-{secrets.token_hex(8)}"
+        self._last = 0.0
+
+    @property
+    def took(self) -> str:
+        return f"{self._last:.1f} ms"
+
+    def timed(self, action: Callable[[], T]) -> T:
+        started = self._clock.monotonic()
+        try:
+            return action()
+        finally:
+            self._last = (self._clock.monotonic() - started) * 1000
+
+    def reading(self, first: ObjectInfo) -> Iterator[Finding]:
+        """Look at an object that is there, and read a byte of it: it may be huge."""
+        try:
+            info = self.timed(lambda: self._backend.stat(first.key))
+            yield Finding("stat", FindingLevel.OK, f"an object can be looked at, {self.took}")
+            part = ReadOptions(ByteRange(0, 1) if info.size else WHOLE)
+            self.timed(lambda: self._backend.read(first.key, part))
+            yield Finding("read", FindingLevel.OK, f"a byte can be read, {self.took}")
+        except NotFoundError:
+            return  # deleted meanwhile
+        except CancelledError:
+            raise
+        except StorageError as error:
+            # Of one object only: an archived one, for example.
+            grave = isinstance(error, AccessError | IntegrityError)
+            found = _failed("read", error)
+            yield found if grave else replace(found, level=FindingLevel.WARNING)
+
+    def writing(self) -> Iterator[Finding]:
+        """Write the probe, use it, and delete it whatever happens."""
+        try:
+            info = self.timed(lambda: self._put(_CONTENT))
+        except CancelledError:
+            raise
+        except StorageError as error:
+            yield _failed("write", error)
+            return
+        left = True
+        try:
+            yield Finding("write", FindingLevel.OK, f"stored {len(_CONTENT)} bytes, {self.took}")
+            yield from self._used(info)
+            found = self._deleted()
+            left = False
+            yield found
+        finally:
+            if left:
+                self._removed()
+
+    def _used(self, info: ObjectInfo) -> Iterator[Finding]:
+        yield self._tried("read", self._read)
+        yield self._tried("range", self._read_range)
+        yield self._tried("listed", self._listed)
         if info.modified is not None:
-            yield _skew(clock.now_ns() / 1e9 - info.modified.timestamp())
-    except StorageError as error:
-        yield _failed("read", error)
-    try:
-        backend.delete(key, DeleteOptions())
-        yield Finding("delete", FindingLevel.OK, "the probe is gone again")
-    except StorageError as error:
-        yield _failed("delete", error)
+            yield _skew(self._clock.now_ns() / 1e9 - info.modified.timestamp())
+        if self._backend.capabilities.if_absent:
+            yield self._tried("create-only", self._refused_create)
+        yield self._tried("overwrite", self._overwritten)
+        if self._backend.capabilities.if_match and info.etag is not None:
+            etag = info.etag
+            yield self._tried("conditions", lambda: self._refused_stale(etag))
+        yield self._tried("latency", self._latency)
+
+    def _tried(self, name: str, action: Callable[[], Finding]) -> Finding:
+        try:
+            return replace(action(), name=name)
+        except CancelledError:
+            raise
+        except StorageError as error:
+            return _failed(name, error)
+
+    def _read(self) -> Finding:
+        data = self.timed(lambda: self._backend.read(self._key, ReadOptions())).data
+        if data == _CONTENT:
+            return Finding("", FindingLevel.OK, f"the same bytes came back, {self.took}")
+        return Finding("", FindingLevel.FAILED, "other bytes came back", _DISTRUST)
+
+    def _read_range(self) -> Finding:
+        data = self.timed(lambda: self._backend.read(self._key, ReadOptions(_PART))).data
+        if data == _CONTENT[17:22]:
+            return Finding("", FindingLevel.OK, f"a part can be read alone, {self.took}")
+        return Finding("", FindingLevel.FAILED, "another part came back than was asked for", _DISTRUST)
+
+    def _listed(self) -> Finding:
+        found = self.timed(lambda: [each.key for each in self._backend.list(self._key, ListOptions())])
+        if found == [self._key]:
+            return Finding("", FindingLevel.OK, f"what was written is listed at once, {self.took}")
+        return Finding("", FindingLevel.FAILED, "what was written is not listed", _DISTRUST)
+
+    def _refused_create(self) -> Finding:
+        try:
+            self.timed(lambda: self._put(_OTHER, PutOptions(if_absent=True)))
+        except AlreadyExistsError:
+            return Finding("", FindingLevel.OK, f"nothing is overwritten where that was asked for, {self.took}")
+        return Finding("", FindingLevel.FAILED, "a write that may only create was let through", _CONDITIONS)
+
+    def _overwritten(self) -> Finding:
+        self.timed(lambda: self._put(_OTHER))
+        return Finding("", FindingLevel.OK, f"an object can be replaced, {self.took}")
+
+    def _refused_stale(self, etag: str) -> Finding:
+        try:
+            self.timed(lambda: self._put(_CONTENT, PutOptions(if_match=etag)))
+        except PreconditionError:
+            return Finding("", FindingLevel.OK, f"writes over an object that changed are refused, {self.took}")
+        return Finding("", FindingLevel.FAILED, "a write over an object that had changed was let through", _CONDITIONS)
+
+    def _latency(self) -> Finding:
+        took = []
+        for _ in range(_LOOKS):
+            self.timed(lambda: self._backend.stat(self._key))
+            took.append(self._last)
+        detail = f"{median(took):.1f} ms for a small request, {max(took):.1f} ms at most"
+        if median(took) > _SLOW:
+            return Finding(
+                "", FindingLevel.WARNING, detail, "use a region that is nearer, or look into the network between"
+            )
+        return Finding("", FindingLevel.OK, detail)
+
+    def _deleted(self) -> Finding:
+        try:
+            self.timed(lambda: self._backend.delete(self._key, DeleteOptions()))
+        except CancelledError:
+            raise
+        except StorageError as error:
+            found = _failed("delete", error)
+            if self._removed():
+                return found
+            return replace(found, detail=f"{found.detail} (the object {self._key} is left)")
+        took = self.took
+        try:
+            self._backend.stat(self._key)
+        except NotFoundError:
+            return Finding("delete", FindingLevel.OK, f"the probe is gone again, {took}")
+        except StorageError as error:
+            return _failed("delete", error)
+        return Finding("delete", FindingLevel.FAILED, f"{self._key} is still there when it was deleted", _DISTRUST)
+
+    def _removed(self) -> bool:
+        """Whether the probe could be deleted in the end, even if the time for this check is over."""
+        with suppress(StorageError):
+            aside(lambda: self._backend.delete(self._key, DeleteOptions()), _CLEAN_UP)
+            return True
+        return False
+
+    def _put(self, data: bytes, options: PutOptions | None = None) -> ObjectInfo:
+        return self._backend.put(self._key, BytesSource(data), options or PutOptions())
+
+
+def _capabilities(can: Capabilities) -> Finding:
+    able = [words for name, words in _ABILITIES.items() if getattr(can, name)]
+    kept = "all attributes" if can.attributes == ALL_ATTRIBUTES else ", ".join(sorted(can.attributes)).replace("_", " ")
+    largest = "" if can.max_object_size is None else f"; objects up to {can.max_object_size:,} bytes"
+    return Finding(
+        "capabilities",
+        FindingLevel.OK,
+        f"{', '.join(able) or 'nothing special'}; keeps {kept or 'no attributes'}{largest}",
+    )
 
 
 def _skew(seconds: float) -> Finding:
@@ -93,7 +301,17 @@ def _failed(name: str, error: StorageError) -> Finding:
     elif isinstance(error, UnauthenticatedError):
         advice = "check the credentials"
     elif isinstance(error, PermissionError):
-        advice = f"allow this user to {name}, or do without it"
+        advice = f"allow this user to {_ASKED.get(name, name)}, or do without it"
     else:
         advice = ""
     return Finding(name, FindingLevel.FAILED, error.message, advice)
+
+
+#: What a permission is called where the name of the finding does not say it.
+_ASKED: Final = {
+    "range": "read",
+    "listed": "list",
+    "create-only": "write on condition",
+    "conditions": "write on condition",
+    "latency": "look at objects",
+}

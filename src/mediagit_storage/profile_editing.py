@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +83,7 @@ def _renamed(text: str, found: dict[str, Profile], name: str, new: str) -> tuple
     )
     moved = found[name]
     others = {each: profile for each, profile in found.items() if each != name}
-    return renamed, {**others, new: Profile(new, moved.url, moved.options, moved.layers)}
+    return renamed, {**others, new: replace(moved, name=new)}
 
 
 _Edit = Callable[[str, dict[str, Profile]], tuple[str, dict[str, Profile]]]
@@ -144,6 +145,9 @@ def _toml(profile: Profile) -> str:
     for layer in profile.layers:
         lines.append(f"[[{_key(profile.name)}.layers]]")
         lines += [f"{_key(option)} = {_value(value)}" for option, value in layer.items()]
+    if profile.cdn is not None:
+        lines.append(f"[{_key(profile.name)}.cdn]")
+        lines += [f"{_key(option)} = {_value(value)}" for option, value in profile.cdn.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -30,12 +30,14 @@ __all__ = [
     "JoiningEntry",
     "LayerEntry",
     "Others",
+    "Registry",
     "backend_entry",
     "backend_types",
     "layer_entry",
     "layer_types",
     "register_backend",
     "register_layer",
+    "resolve",
     "url_key",
     "url_options",
 ]
@@ -80,8 +82,8 @@ class JoiningEntry(NamedTuple):
     config_type: type
 
 
-class _Registry(Generic[E]):
-    """Names and what they stand for, filled by built-ins, calls and entry points."""
+class Registry(Generic[E]):
+    """Names and what they stand for, filled by built-ins, calls and entry points of ``group``."""
 
     def __init__(self, what: str, group: str, built_in: Mapping[str, Callable[[], E]]) -> None:
         self._what = what
@@ -136,7 +138,8 @@ class _Registry(Generic[E]):
             return
 
 
-def _resolve(place: str) -> object:
+def resolve(place: str) -> object:
+    """What ``module:name`` stands for, imported now."""
     module, _, name = place.partition(":")
     return attrgetter(name)(importlib.import_module(module))
 
@@ -166,21 +169,21 @@ def _web_url(scheme: str) -> UrlConfig:
 
 def _backend(factory: str, config_type: str, url_config: UrlConfig) -> Callable[[], BackendEntry]:
     return lambda: BackendEntry(
-        cast("Callable[[object], StorageBackend]", _resolve(factory)), cast("type", _resolve(config_type)), url_config
+        cast("Callable[[object], StorageBackend]", resolve(factory)), cast("type", resolve(config_type)), url_config
     )
 
 
 def _layer(factory: str, config_type: str) -> Callable[[], LayerEntry]:
     return lambda: LayerEntry(
-        cast("Callable[[StorageBackend, object], StorageBackend]", _resolve(factory)),
-        cast("type", _resolve(config_type)),
+        cast("Callable[[StorageBackend, object], StorageBackend]", resolve(factory)),
+        cast("type", resolve(config_type)),
     )
 
 
 def _joining(factory: str, config_type: str) -> Callable[[], JoiningEntry]:
     return lambda: JoiningEntry(
-        cast("Callable[[StorageBackend, object, Others], StorageBackend]", _resolve(factory)),
-        cast("type", _resolve(config_type)),
+        cast("Callable[[StorageBackend, object, Others], StorageBackend]", resolve(factory)),
+        cast("type", resolve(config_type)),
     )
 
 
@@ -191,7 +194,7 @@ _WEBDAV: Final = "mediagit_storage.backends.webdav"
 _AZURE: Final = "mediagit_storage.backends.azure"
 _GCS: Final = "mediagit_storage.backends.gcs"
 
-_backends: Final = _Registry[BackendEntry](
+_backends: Final = Registry[BackendEntry](
     "scheme",
     BACKEND_GROUP,
     {
@@ -207,7 +210,7 @@ _backends: Final = _Registry[BackendEntry](
         "davs": _backend(f"{_WEBDAV}:WebDAVBackend.from_config", f"{_WEBDAV}:WebDAVConfig", _web_url("https")),
     },
 )
-_layers: Final = _Registry[LayerEntry | JoiningEntry](
+_layers: Final = Registry[LayerEntry | JoiningEntry](
     "layer",
     LAYER_GROUP,
     {

@@ -12,13 +12,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
+from typing import TypeVar
 
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
 from mediagit_storage.errors import CancelledError, StorageTimeoutError
 
-_logger = logging.getLogger("mediagit_storage")
+__all__ = ["Scope", "aside", "context_inside", "current_scope", "inner_scope", "scope"]
 
-__all__ = ["Scope", "context_inside", "current_scope", "inner_scope", "scope"]
+T = TypeVar("T")
+
+_logger = logging.getLogger("mediagit_storage")
 
 
 class Scope:
@@ -153,6 +156,19 @@ def context_inside(inner: Scope) -> Context:
     context = copy_context()
     context.run(_current.set, inner)
     return context
+
+
+def aside(work: Callable[[], T], timeout: float) -> T:
+    """Do something that a cancelled or ended scope around must not keep from being done, such as cleaning up.
+
+    It runs outside of all scopes, for at most ``timeout`` seconds, and nobody hears its events and progress.
+    """
+
+    def inside() -> T:
+        with scope(timeout):
+            return work()
+
+    return Context().run(inside)
 
 
 @contextmanager

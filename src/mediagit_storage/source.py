@@ -106,10 +106,17 @@ class Source(ABC):
     def region(self) -> FileRegion | None:
         """Where the content lies in a file on disk, to be read by position in any order, else None.
 
-        Who reads it calls `advance` for what is done and `finished` before the commit. A declared checksum is verified
-        before this returns.
+        Who reads it calls `admit` before bytes of it are sent, `advance` for what is done, and `finished` before the
+        commit. A declared checksum is verified before this returns.
         """
         return None
+
+    def admit(self, count: int) -> int:
+        """How many of the next ``count`` bytes of the `region` may be sent now, at least one: it waits for their turn.
+
+        What is only read, for a digest, needs no turn.
+        """
+        return count
 
     def finished(self) -> None:  # noqa: B027  # what lies in memory or comes once has nothing to prove
         """Call when the `region` was read, before the commit: `IntegrityError` if the file is not as it was."""

@@ -42,6 +42,7 @@ from mediagit_storage.errors import (
 )
 from mediagit_storage.hashing import check_declared
 from mediagit_storage.keys import KeyRules, check_key, check_readable_key
+from mediagit_storage.layers.base import transfer_name
 from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.mending import mended
 from mediagit_storage.probe import probe
@@ -336,7 +337,7 @@ class Storage:
             source = LocalFileSource(file)
             if not resume or not self.capabilities.resumable_uploads:
                 return self._put(key, source, options, None)
-            with resume_point(source, str(Path(path).resolve()), repr(self._backend), key, options) as point:
+            with resume_point(source, str(Path(path).resolve()), transfer_name(self._backend), key, options) as point:
                 return self._put(key, source, replace(options, resume=point), None)
 
     def download(
@@ -566,9 +567,11 @@ class Storage:
             self._start().create(versioning=versioning)
 
     def check(self, *, write: bool = True) -> Sequence[Finding]:
-        """Try it: list, write, read, delete one small object, compare clocks, and ask the backend about its health.
+        """Try it: list; write, read, overwrite and delete one small object, also on condition; compare clocks; measure how
+        long a request takes; and ask the backend and its layers about their health. About 15 requests.
 
-        A failure is a finding with advice, not an exception. ``write=False`` changes nothing.
+        A failure is a finding with advice, not an exception. ``write=False`` changes nothing: it looks at the first object
+        that is listed, and reads a byte of it.
         """
         return [*probe(self._ready(), SYSTEM_CLOCK, write=write)]
 

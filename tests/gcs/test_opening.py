@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from mediagit_storage.backends.gcs import GCSBackend, GCSConfig
-from mediagit_storage.backends.gcs.credentials import FetchedToken, TokenTransport
+from mediagit_storage.backends.gcs.credentials import TokenTransport, fetched_token
 from mediagit_storage.errors import (
     ConfigError,
     ConnectionLostError,
@@ -317,9 +317,7 @@ def test_the_metadata_server(monkeypatch, tokens, opened):
     importlib.reload(metadata)
     try:
         transport = TokenTransport(TransportOptions())
-        from mediagit_storage.backends.gcs.credentials import _default
-
-        source = FetchedToken(lambda: _default(transport), transport, "application default credentials")
+        source = fetched_token(None, None, transport, ["https://www.googleapis.com/auth/devstorage.full_control"])
         assert source.current() == "instance-token"
         transport.close()
     finally:

@@ -33,7 +33,7 @@ def program(folder: Path, name: str, text: str) -> None:
 
 COMMANDS = [
     "setup", "demo", "test", "test-servers", "matrix", "test-account", "unit", "test-NAME", "test-long", "fuzz", "format", "lint", "types", "contracts", "docs-check",
-    "face", "bench", "bench-s3", "bench-azure", "bench-gcs", "bench-webdav", "bench-layers", "bench-emulators", "servers", "emulators", "build", "clean", "help",
+    "face", "screenshots", "bench", "bench-s3", "bench-azure", "bench-gcs", "bench-webdav", "bench-layers", "bench-sync", "bench-plans", "bench-fsspec", "bench-aio", "bench-serve", "bench-emulators", "plan-billion", "servers", "emulators", "build", "clean", "help",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mediagit_storage import Attributes, ConnectionInfo, Storage, on_progress, open_storage, scope
 from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.backends.s3 import MinIOBackend, S3Backend
 from mediagit_storage.errors import CancelledError, CapacityError, UnavailableError, UnsupportedError
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.tools.ahead import LookAhead
@@ -175,8 +176,15 @@ def test_a_storage_class_stays_behind_between_two_services(source, tmp_path, siz
     ("one", "other", "same"),
     [
         ({}, {"service": "aws"}, True),
-        ({"endpoint": "http://127.0.0.1:1"}, {"endpoint": "http://127.0.0.1:2"}, True),
+        ({"endpoint": "http://127.0.0.1:1"}, {"endpoint": "http://127.0.0.1:1", "service": "generic"}, True),
+        ({"endpoint": "http://127.0.0.1:1"}, {"endpoint": "http://127.0.0.1:2"}, False),
         ({"endpoint": "http://127.0.0.1:1"}, {}, False),
+        ({"endpoint": "s3.eu-west-1.amazonaws.com"}, {}, True),
+        (
+            {"endpoint": "http://127.0.0.1:1", "service": "minio"},
+            {"endpoint": "http://127.0.0.1:2", "service": "minio"},
+            True,
+        ),
         ({"service": "b2", "region": "us-west-004"}, {}, False),
     ],
 )
@@ -187,6 +195,17 @@ def test_what_is_one_service(one, other, same):
         open_storage("s3://other-bucket", options=other, environ=environ) as target,
     ):
         assert same_service(source, target) is same
+
+
+def test_a_service_is_the_same_by_whichever_name_it_is_opened():
+    there = {"endpoint": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b"}
+    with (
+        MinIOBackend("some-bucket", endpoint="http://127.0.0.1:1", access_key="a", secret_key="b") as one,
+        S3Backend("some-bucket", service="minio", **there) as other,
+        S3Backend("some-bucket", **there) as unknown,
+    ):
+        assert same_service(Storage(one), Storage(other))
+        assert not same_service(Storage(one), Storage(unknown))
 
 
 def test_types_are_guessed_unless_told_otherwise(source, target):

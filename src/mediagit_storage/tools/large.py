@@ -26,6 +26,7 @@ from mediagit_storage.errors import (
     UnavailableError,
 )
 from mediagit_storage.facets import KeptPart, PositionalWriting
+from mediagit_storage.layers.base import transfer_name
 from mediagit_storage.ledger import missing_ranges
 from mediagit_storage.mending import mended
 from mediagit_storage.progress import transfer

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from mediagit_storage.backend import StorageBackend
 from mediagit_storage.errors import ConfigError, UnsupportedError
@@ -41,6 +42,12 @@ _WHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "davs": _WEBDAV,
 }
 
+
+#: The types that speak S3, each with the service that it is where nothing else is said; and the name of one that nobody knows.
+_S3_SERVICES: Final = {"s3": "aws", "minio": "minio", "b2": "b2", "spaces": "spaces"}
+_UNKNOWN: Final = "generic"
+#: What the endpoints of Amazon end with.
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
 
 #: Layers that show the very same objects as what is below them.
 _UNSEEN: Final = frozenset({"prefix", "throttle"})
@@ -113,9 +120,23 @@ def _service(store: Storage) -> JSON:
         info = backend.connection_info()
     except (ConfigError, UnsupportedError):
         return type(backend).__qualname__
-    # At Amazon nobody has to say which service it is.
-    given = info.config.get("service") or ("generic" if "endpoint" in info.config else "aws")
-    return [info.type, given if info.type == "s3" else None]
+    service = _S3_SERVICES.get(info.type)
+    if service is None:
+        return info.type
+    endpoint = info.config.get("endpoint")
+    named = info.config.get("service")
+    if named is None and info.type == "s3" and isinstance(endpoint, str) and not _is_amazon(endpoint):
+        named = _UNKNOWN
+    # Nobody knows what two unknown servers have in common.
+    return [named or service, endpoint if named == _UNKNOWN else None]
+
+
+def _is_amazon(endpoint: str) -> bool:
+    try:
+        host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
+    except ValueError:
+        return False
+    return host.rstrip(".").endswith(_AMAZON)
 
 
 def layers_at(store: Storage) -> Sequence[JSON]:

@@ -58,25 +58,37 @@ class BatchCopier:
         self._listed = listed
 
     def run(self, operations: Iterator[Relocation], limits: BatchLimits) -> Iterator[Relocated]:
-        """All of it, group by group. One request an object, or two where no listing tells of it; more for copies in parts."""
+        """All of it, group by group. One request an object, or two where no listing tells of it; more for copies in parts.
+
+        What is another object by now than the listing told of is looked at after all, and copied as it is then.
+        """
         while group := list(islice(operations, _GROUP)):
-            there: list[_Found] = []
-            for found in self._looked_at(group, limits):
-                if isinstance(found, Relocated):
-                    yield found
+            known = self._known(group)
+            told: list[_Found] = []
+            others: list[Relocation] = []
+            for each in group:
+                if each.source in known and self._is_plain(each):
+                    told.append(_Found(each, known[each.source]))
                 else:
-                    there.append(found)
-            # By themselves: each takes many requests.
-            large = [each for each in there if self._copier.in_parts(each.info)]
-            yield from self._copied([each for each in there if not self._copier.in_parts(each.info)], limits)
-            for each in large:
-                yield self._in_parts(each)
+                    others.append(each)
+            yield from self._copied(told, limits, others)
+            yield from self._one_by_one(others, limits)
+
+    def _one_by_one(self, group: list[Relocation], limits: BatchLimits) -> Iterator[Relocated]:
+        there: list[_Found] = []
+        for found in self._looked_at(group, limits):
+            if isinstance(found, Relocated):
+                yield found
+            else:
+                there.append(found)
+        # By themselves: each takes many requests.
+        large = [each for each in there if self._copier.in_parts(each.info)]
+        yield from self._copied([each for each in there if not self._copier.in_parts(each.info)], limits)
+        for each in large:
+            yield self._in_parts(each)
 
     def _looked_at(self, group: list[Relocation], limits: BatchLimits) -> Iterator[_Found | Relocated]:
-        known = self._known(group)
-        yield from (_Found(each, known[each.source]) for each in group if each.source in known)
-        others = [each for each in group if each.source not in known]
-        looks = {id(look): (look, each) for each in others for look in [StatOperation(each.source)]}
+        looks = {id(look): (look, each) for each in group for look in [StatOperation(each.source)]}
         with closing(closable(self._source.batch((look for look, _ in looks.values()), limits))) as completions:
             for look, info, error in completions:
                 _, operation = looks[id(look)]
@@ -89,10 +101,13 @@ class BatchCopier:
                 else:
                     yield Relocated(operation, info, None, info.etag)
 
+    def _is_plain(self, operation: Relocation) -> bool:
+        """Whether the service copies what describes the object by itself: a listing knows no metadata."""
+        return not operation.if_absent and not self._is_itself(operation)
+
     def _known(self, group: list[Relocation]) -> dict[str, ObjectInfo]:
         """Those of which a listing tells enough, by key. It fails without consequences."""
-        # What is replaced is told whole, and so is what is copied in parts: a listing knows no metadata.
-        wanted = {each.source for each in group if not each.if_absent and not self._is_itself(each)}
+        wanted = {each.source for each in group if self._is_plain(each)}
         known: dict[str, ObjectInfo] = {}
         if len(wanted) <= _WORTH or self._client.encryption:
             return known
@@ -104,6 +119,7 @@ class BatchCopier:
             with closing(closable(pages)) as listing:
                 for page in listing:
                     found = {each.key: each for each in page if each.key in wanted and each.etag}
+                    # What describes it has to be told with a copy in parts.
                     known |= {key: each for key, each in found.items() if not self._copier.in_parts(each)}
                     if len(found) <= _WORTH or sort_key(page[-1].key) >= sort_key(names[-1]):
                         break
@@ -117,7 +133,10 @@ class BatchCopier:
     def _is_itself(self, operation: Relocation) -> bool:
         return operation.source == operation.target and self._bucket == self._client.bucket
 
-    def _copied(self, group: list[_Found], limits: BatchLimits) -> Iterator[Relocated]:
+    def _copied(
+        self, group: list[_Found], limits: BatchLimits, changed: list[Relocation] | None = None
+    ) -> Iterator[Relocated]:
+        """Copies. Those whose source is another object by now are added to ``changed``; without that they have failed."""
         flying: dict[Job, _Sent] = {}
         refused: list[Relocated] = []
 
@@ -141,6 +160,9 @@ class BatchCopier:
                 if retried is None:
                     failed = error or IntegrityError("a request has neither an answer nor an error")
                     yield Relocated(operation, None, failed)
+                    continue
+                if changed is not None and retried.response.status == 412:
+                    changed.append(operation)
                     continue
                 try:
                     copied = self._copier.copied(info, operation.target, options, request, retried)
