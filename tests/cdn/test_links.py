@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -95,8 +97,9 @@ def test_prefixes_of_layers_and_origin_paths(in_front):
     base = plain(origin_path="a/b").base
     shown = [base.prefix_path(prefix) for prefix in ("", "a", "a/", "a/b", "a/b/", "a/b/c", "a/b/c/")]
     assert shown == ["/base/"] * 5 + ["/base/c", "/base/c/"]
-    with pytest.raises(InvalidKeyError):
-        base.prefix_path("a/c")
+    for prefix in ("a/c", "a/b/\ud800", "a/b/\udcc3"):
+        with pytest.raises(InvalidKeyError):
+            base.prefix_path(prefix)
 
 
 @pytest.mark.parametrize("name", sorted(LAYER_ROWS))
@@ -263,6 +266,73 @@ def test_open_cdn(profiles, monkeypatch):
         assert cdn.url("k") == "https://x.org/in/deep/k"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        's3://bucket/in"\naccess_key_id = { env = "NOT_SET" }\nsecret_access_key = { env = "NOT_SET" }\nregion = "eu-west-1',
+        'az://bucket/in"\naccount = "a"\naccount_key = { env = "NOT_SET" }\nendpoint = "https://a.example.org',
+        'gs://bucket/in"\nservice_account_file = "/not/there.json',
+        "davs://dav.example.org/in",
+    ],
+)
+def test_links_need_nothing_of_the_storage(profiles, monkeypatch, url):
+    """Neither credentials nor what they are found with: only the names of keys, which the layers know."""
+    monkeypatch.setenv("CDN_KEY", "sixteen bytes and more")
+    file = Path(profiles()["MGS_CONFIG"])
+    file.write_text(file.read_text().replace("memory://media/in", url))
+    with open_cdn("media:", environ={"MGS_CONFIG": str(file)}) as cdn:
+        assert cdn.url("k") == "https://x.org/in/k"
+        assert cdn.sign("k").startswith("https://x.org/in/k?expires=")
+
+
+def test_a_link_of_the_storage_itself_opens_it_for_that(profiles, monkeypatch):
+    secrets = 'access_key_id = { env = "OWN_ID" }\nsecret_access_key = { env = "OWN_SECRET" }\nregion = "eu-west-1"'
+    file = Path(profiles("origin", 'base_url = "https://x.org"')["MGS_CONFIG"])
+    file.write_text(file.read_text().replace('memory://media/in"', f's3://bucket/in"\n{secrets}'))
+    with open_cdn("media:", environ={"MGS_CONFIG": str(file)}) as cdn:
+        assert cdn.url("k") == "https://x.org/in/k"
+        with pytest.raises(ConfigError, match="OWN_ID"):
+            cdn.sign("k")
+        monkeypatch.setenv("OWN_ID", "id")
+        monkeypatch.setenv("OWN_SECRET", "hush")
+        assert "/in/k?X-Amz-Algorithm=" in cdn.sign("k")
+
+
+def test_nothing_is_asked_of_a_storage_that_is_not_open(profiles):
+    with open_cdn("media:", environ=profiles()) as cdn:
+        store = cdn._store
+        for ask in (
+            lambda: store.get("k"),
+            lambda: store.put("k", b""),
+            lambda: store.stat("k"),
+            lambda: store.open("k"),
+            lambda: store.delete("k"),
+            lambda: list(store.list()),
+            lambda: list(store.list_dir()),
+            store.connection_info,
+        ):
+            with pytest.raises(UnsupportedError, match="memory://media"):
+                ask()
+
+
+def test_links_stand_in_the_audit_log(in_front, tmp_path):
+    """Like those of the storage itself, with the key that the layer sees; a plain URL lends nothing."""
+    audit = tmp_path / "audit.jsonl"
+    layers = ({"layer": "prefix", "prefix": "out/"}, {"layer": "observe", "audit": str(audit)})
+    cdn = in_front(TokenCDN(TokenConfig(base_url="https://x.org", key=KEY)), *layers)
+    cdn.url("k")
+    cdn.sign("v/k")
+    cdn.sign("v/k", scope="v/")
+    with pytest.raises(ConfigError):
+        cdn.sign("v/k", expires=-1)
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [(line["operation"], line["key"], line["detail"]) for line in lines] == [
+        ("presign", "out/v/k", "GET by the CDN token"),
+        ("presign", "out/v/", "GET by the CDN token, all that begins so"),
+    ]
+    assert "token=" not in audit.read_text()
+
+
 def test_a_secret_in_the_profile_itself_is_warned_of(profiles):
     options = 'base_url = "https://x.org"\nkey = "sixteen bytes, written down"'
     with (
@@ -281,6 +351,8 @@ def test_a_secret_in_the_profile_itself_is_warned_of(profiles):
         ("token", 'base_url = "https://x.org"\nkey = 5', "secret 'key'"),
         ("fastly", "", "base_url"),
         ("fastly", 'base_url = "ftp://x.org"', "base_url"),
+        ("fastly", 'base_url = "https://x.org/a/./b"', "base_url: a path with the segment"),
+        ("fastly", 'base_url = "https://x.org"\ntoken_key = "x"', "the CDN 'fastly' has no option 'token_key'"),
         ("fastly", 'base_url = "http://x.org"', "base_url: plain http"),
         ("fastly", 'base_url = "https://u:hush@x.org"', "no credentials"),
         ("fastly", 'base_url = "https://x.org"\nsoft = "yes"', "true or false"),

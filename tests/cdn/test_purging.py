@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.parse
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -20,13 +21,16 @@ from mediagit_storage.cdn.google import GoogleCDN, GoogleCDNConfig
 from mediagit_storage.errors import (
     ConfigError,
     IntegrityError,
+    LimitExceededError,
     PermissionDeniedError,
     StorageError,
+    StorageTimeoutError,
     ThrottledError,
     UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
 )
+from mediagit_storage.http.redact import redact_headers
 from mediagit_storage.secrets import Secret
 from mediagit_storage.testing.scripted_server import Reset, answer
 
@@ -221,6 +225,19 @@ def test_waiting_for_google(google, api, clock):
     assert clock.slept == [1.0, 2.0]
 
 
+def test_google_is_asked_no_faster_than_it_allows(google, api, clock):
+    list(google(api(*[operation()] * 3)).purge(keys=["a", "b", "c"]))
+    assert clock.slept == [0.12, 0.12]
+
+
+def test_no_purge_is_waited_for_without_end(google, api, clock):
+    server = api(*[operation()] * 5)
+    with pytest.raises(StorageTimeoutError, match=r"within 10 seconds that the purge operation-1 is done"):
+        list(google(server).purge(keys=["k", "l"], wait=True, patience=timedelta(seconds=10)))
+    assert sum(clock.slept) == 10
+    assert len(server.received) == 5
+
+
 def test_an_operation_of_google_that_fails(google, api):
     failed = {"name": "operation-1", "status": "DONE", "error": {"errors": [{"code": "QUOTA", "message": "too much"}]}}
     with pytest.raises(StorageError, match="QUOTA"):
@@ -323,9 +340,15 @@ def test_a_clock_that_is_wrong_is_corrected(cloudfront, api, clock):
 
 
 def test_answers_of_cloudfront_that_say_nothing(cloudfront, api):
-    for lie in (b"<Invalidation/>", b"<Invalidation><Id>../x</Id></Invalidation>", b"<html", b""):
+    for lie in (
+        b"<Invalidation/>",
+        b"<Invalidation><Id>../x</Id></Invalidation>",
+        b"<html><Id>I1</Id><Status>Completed</Status></html>",
+        b"<html",
+        b"",
+    ):
         with pytest.raises(StorageError):
-            list(cloudfront(api(answer(201, lie, [("content-type", "text/xml")]))).purge(keys=["k"], wait=True))
+            list(cloudfront(api(answer(201, lie, [("content-type", "text/xml")]))).purge(keys=["k"]))
 
 
 DISTRIBUTION = """<DistributionConfig xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">
@@ -407,6 +430,28 @@ def test_what_a_cdn_does_not_take(cloudflare, google, cloudfront, in_front, api,
     assert server.connections == 0
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_gets_the_token(cloudflare, google, cloudfront, api, status):
+    elsewhere = api(told(FINE))
+    for make in (cloudflare, google, cloudfront):
+        moved = answer(status, b"", [("location", f"{elsewhere.url}/steal")])
+        with pytest.raises(StorageError) as caught:
+            list(make(api(moved)).purge(keys=["k"]))
+        assert TOKEN not in str(caught.value)
+    assert elsewhere.connections == 0
+
+
+def test_an_answer_without_end_is_not_read(cloudfront, google, api):
+    for make in (cloudfront, google):
+        with pytest.raises(LimitExceededError, match="larger than allowed"):
+            list(make(api(answer(200, b" " * (1024 * 1024 + 1)))).purge(keys=["k"]))
+    assert FastlyConfig(**MORE).transport_options().total_timeout == 120
+
+
+def test_the_token_of_fastly_is_no_part_of_what_is_shown():
+    assert redact_headers([("Fastly-Key", TOKEN)]) == (("Fastly-Key", "***"),)
+
+
 def test_what_a_profile_has_to_say_for_purging(in_front):
     for provider, names in (
         (CloudFront(CloudFrontConfig(**MORE)), "distribution_id"),
@@ -417,6 +462,9 @@ def test_what_a_profile_has_to_say_for_purging(in_front):
     ):
         with closing(provider), pytest.raises(ConfigError, match=names):
             list(in_front(provider).purge(keys=["k"]))
+    asker = GoogleCDN(GoogleCDNConfig(**MORE, project="p1", url_map="m1", credentials_file="/not/there.json"))
+    with pytest.raises(ConfigError, match="check credentials_file"):
+        list(in_front(asker).purge(keys=["k"]))
     with pytest.raises(ConfigError, match="service_id"):
         in_front(Fastly(FastlyConfig(**MORE))).plan(tags=["t"])
     with pytest.raises(ConfigError, match="name what"):

@@ -21,7 +21,7 @@ from mediagit_storage.cdn.cloudflare import Cloudflare, CloudflareConfig
 from mediagit_storage.cdn.cloudfront import CloudFront, CloudFrontConfig
 from mediagit_storage.cdn.google import GoogleCDN, GoogleCDNConfig, signature, signed_policy
 from mediagit_storage.cdn.tokens import TokenCDN, TokenConfig
-from mediagit_storage.errors import ConfigError, UnsupportedError
+from mediagit_storage.errors import ConfigError, InvalidKeyError, UnsupportedError
 from mediagit_storage.secrets import Secret
 
 from .conftest import HOSTILE, NOW, pem_of
@@ -289,6 +289,8 @@ def test_tokens_with_a_start_an_address_and_a_scope(tokens):
         (NOW + 10, "192.0.2.7", True),
         (NOW + 9, "192.0.2.7", False),
         (NOW + 10, "192.0.3.7", False),
+        (NOW + 10, "::ffff:192.0.2.7", True),
+        (NOW + 10, "::ffff:192.0.3.7", False),
         (NOW + 10, "2001:db8::1", False),
         (NOW + 10, "nobody", False),
         (NOW + 10, None, False),
@@ -305,6 +307,7 @@ def test_tokens_with_a_start_an_address_and_a_scope(tokens):
         "/a/v/%2f..%2fw",
         "/a/v/..\\w",
         "/a/v/.%5cw",
+        "/a/v/..;x=1/w",
     ):
         assert not verify_token(KEY, scoped.replace("/a/v/1?", f"{path}?"), now=NOW), path
 
@@ -332,9 +335,18 @@ def test_what_is_not_made_here_opens_nothing(tokens):
         f"{path}?{expires}&token=",
         f"{path}?{expires}&token=gr%C3%B6%C3%9Fe",
         f"{path}?{expires}&token=%ff",
+        f"{path}\ud800?{expires}&{token}",
+        f"{path}ü?{expires}&{token}",
     ):
         assert not verify_token(KEY, wrong, now=NOW), wrong
     assert verify_token(KEY, link, now=NOW)
+
+
+@pytest.mark.parametrize("key", ["a\\..\\b", "..\\b", "a\\."])
+def test_no_link_is_made_that_is_never_allowed(tokens, key):
+    for scope in (None, ""):
+        with pytest.raises(InvalidKeyError, match="backslashes"):
+            tokens.sign(key, scope=scope)
 
 
 def test_a_key_that_could_be_guessed_is_refused(in_front):

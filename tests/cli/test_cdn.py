@@ -130,10 +130,22 @@ def test_purging(mgs, profiles):
         assert KEY not in done.out + done.err
 
 
+def test_what_was_purged_before_a_failure_is_told(mgs, profiles):
+    fine = answer(200, b'{"success": true, "result": {"id": "one"}}', [("content-type", "application/json")])
+    with ScriptedServer([Receive(), fine, Receive(), answer(403, b"{}")]) as server:
+        profiles(server.url)
+        result = mgs("cdn", "purge", "photos:a", "--tag", "t", "--wait", "--patience", "1m")
+        assert (result.code, result.lines) == (11, ["purged https://photos.example.org/a"])
+        assert "this is after 1 purged, or on their way" in result.err
+        assert KEY not in result.err
+
+
 def test_purging_what_cannot_be(mgs, profiles):
     assert mgs("cdn", "purge", "photos:").code == 2
     result = mgs("cdn", "purge", "photos:half", "--prefix")
     assert (result.code, "ends with /" in result.err) == (7, True)
+    folder = mgs("cdn", "purge", "photos:half/", "-n")
+    assert (folder.code, "add --prefix" in folder.err) == (0, True)
     result = mgs("cdn", "purge", "media:k")
     assert (result.code, "cannot purge by key" in result.err) == (7, True)
 
@@ -147,6 +159,22 @@ def test_rules_are_shown(mgs, profiles):
         "b.bin: no rule",
     ]
     assert mgs("cdn", "rules", "bare:index.html", "--json").records == [{"v": 1, "type": "rule", "key": "index.html"}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        ('content_type = "*"', "like"),
+        ('content_type = "text/html; charset=utf-8"', "without parameters"),
+        ('match = "["', "never ends it"),
+        ('cache = "x"', "no option 'cache'"),
+    ],
+)
+def test_rules_that_would_match_nothing_are_refused(mgs, profiles, tmp_path, rule, word):
+    file = tmp_path / "profiles.toml"
+    file.write_text(f'{file.read_text()}\n[[photos.cdn.rules]]\ncache_control = "x"\n{rule}\n')
+    result = mgs("cdn", "rules", "photos:k")
+    assert (result.code, word in result.err, "rule 1 of the CDN of profile 'photos'" in result.err) == (2, True, True)
 
 
 def cache_control(mgs, target):
@@ -187,7 +215,8 @@ def test_rules_hold_for_all_that_stores(mgs, profiles, work):
 
 def test_a_cutover_keeps_the_cdn(mgs, profiles, tmp_path):
     assert mgs("put", "-", "media:a.html", stdin=b"1").code == 0
-    assert mgs("migrate", "media:", tmp_path / "new", "--create", "--cutover", "media").code == 0
+    moved = mgs("migrate", "media:", tmp_path / "new", "--create", "--cutover", "media")
+    assert (moved.code, "has a CDN: let that ask" in moved.err) == (0, True)
     assert mgs("cdn", "url", "media:a.html").lines == ["https://cdn.example.org/a.html"]
     assert mgs("cdn", "rules", "media:a.html").lines == ["a.html: no-cache"]
 

@@ -49,6 +49,11 @@ class Base:
 
     def prefix_path(self, prefix: str) -> str:
         """The path that the URLs of all keys with a prefix begin with. A prefix is a raw text: ``ab`` is of ``abc``."""
+        if prefix:
+            check_readable_key(prefix)
+            if "\udc80" <= prefix[-1] <= "\udcff":
+                # A byte that is no character by itself: characters of other keys begin with it.
+                raise InvalidKeyError("a prefix ends with a whole character; this one is cut within", key=prefix)
         if not _FOLDED.isdisjoint(prefix.split("/")):
             raise InvalidKeyError("a prefix with the segment '.' or '..' has no URL", key=prefix)
         inside = self.origin_path
@@ -66,9 +71,12 @@ class Base:
 def base_of(url: str, origin_path: str = "", *, allow_http: bool = False) -> Base:
     """The base that a URL like ``https://cdn.example.org/media`` is. Raises `ConfigError` for anything else."""
     try:
-        return Base(parse_endpoint(url, allow_http=allow_http), checked_origin_path(origin_path))
+        endpoint = parse_endpoint(url, allow_http=allow_http)
     except ConfigError as error:
         raise ConfigError(f"base_url: {error.message}") from None
+    if not _FOLDED.isdisjoint(endpoint.base.split("/")):
+        raise ConfigError("base_url: a path with the segment '.' or '..' is folded by clients; write it without")
+    return Base(endpoint, checked_origin_path(origin_path))
 
 
 def checked_origin_path(text: str) -> str:

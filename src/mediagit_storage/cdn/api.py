@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _MAX_MESSAGE: Final = 500
-#: How an answer is read that is longer than any of these APIs sends, in bytes.
+#: More than any of these APIs answers, in bytes.
 _MAX_BODY: Final = 1024 * 1024
 
 #: What a status means where the service's own code says nothing better.
@@ -130,7 +130,7 @@ class ApiClient(HttpClient):
 
     def ask(self, call: Call) -> Response:
         """The answer to a call; the error that it means, whatever its status."""
-        return self.expect(call._replace(code_of=self.code_of), subject="bucket")
+        return self.expect(call._replace(code_of=self.code_of, max_body=_MAX_BODY), subject="bucket")
 
     def close(self) -> None:
         """Close the connections."""
@@ -162,7 +162,7 @@ def open_client(
 def json_call(method: str, path: str, body: JSON, query: str = "") -> Call:
     """A call with a body of JSON (keys in order, so that the same is always spelled the same)."""
     text = json.dumps(body, separators=(",", ":")).encode()
-    return Call(method, path, query, [("content-type", "application/json")], text, max_body=_MAX_BODY)
+    return Call(method, path, query, [("content-type", "application/json")], text)
 
 
 def json_object(response: Response) -> dict[str, JSON]:

@@ -210,15 +210,14 @@ class CloudFront(ApiProvider):
 
     def ticket(self, response: Response) -> Ticket:
         """The invalidation that an answer tells of."""
-        fields = parse_records(response.body).fields
-        if not fields.get("Id"):
+        document = parse_records(response.body)
+        name = document.fields.get("Id", "")
+        if document.root != "Invalidation" or not (name.isascii() and name.isalnum()):
             raise IntegrityError("CloudFront's answer tells of no invalidation")
-        return Ticket(fields["Id"], done=fields.get("Status", "").lower() == "completed")
+        return Ticket(name, done=document.fields.get("Status", "").lower() == "completed")
 
     def poll(self, ticket: Ticket) -> Call:
         """Ask for an invalidation again."""
-        if not ticket.id.isalnum() or not ticket.id.isascii():
-            raise IntegrityError("CloudFront's id of an invalidation is not letters and digits")
         return Call("GET", f"{self._place()}/invalidation/{ticket.id}")
 
     def _place(self) -> str:

@@ -13,6 +13,8 @@ __all__ = ["CDNConfig", "OriginConfig"]
 
 #: Seven days, in seconds: as long as links of Amazon S3 live at most.
 _WEEK: Final = 7 * 24 * 3600
+#: How long one request to an API may take, in seconds: their answers are short.
+_PATIENCE: Final = 120.0
 #: No time of a link is beyond what a date can hold.
 _LONGEST: Final = 100 * 365 * 24 * 3600
 
@@ -25,12 +27,14 @@ class OriginConfig(RequestConfig):
     ``base_url``         where it shows the objects: ``https://cdn.example.org``, a path may follow
     ``origin_path``      the folder of the bucket that it shows there, where it does not show all of it
     ``max_expires``      the longest life of a link that is made, in seconds
+    ``total_timeout``    the seconds for one request, 120 here
     ==================== ==============================================================================================
     """
 
     base_url: str | None = None
     origin_path: str = ""
     max_expires: int = _WEEK
+    total_timeout: float | None = _PATIENCE
 
     def __post_init__(self) -> None:
         self.check()

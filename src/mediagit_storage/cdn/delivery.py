@@ -15,7 +15,7 @@ from mediagit_storage.cdn.addresses import Base
 from mediagit_storage.cdn.api import ApiClient, PurgeCall, Ticket
 from mediagit_storage.cdn.provider import Cookie, Grant, Network, Provider, PurgeKind, Targets
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.errors import ConfigError, UnsupportedError
+from mediagit_storage.errors import ConfigError, StorageTimeoutError, UnsupportedError
 from mediagit_storage.layers.base import Layer, layers_of
 from mediagit_storage.storage import Storage
 
@@ -24,6 +24,8 @@ __all__ = ["CDN", "Purged"]
 #: Between two questions whether a purge is done, in seconds: first and at most.
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 20.0
+#: How long a purge may be in progress, in seconds: CloudFront's take minutes, those of the others less.
+_PATIENCE: Final = 1800.0
 #: Nothing that could end a field of a cookie.
 _DOMAIN: Final = re.compile(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*").fullmatch
 
@@ -78,7 +80,7 @@ class CDN:
         ``starts`` is in how many seconds it begins to work, ``client`` an address or network (``192.0.2.0/24``) for
         which alone it does. ``scope`` is a prefix of the key: the signature then holds for all keys with it. Makes no
         request. Raises `UnsupportedError` for what the CDN cannot sign, `ConfigError` for a life that is over, empty or
-        longer than ``max_expires``.
+        longer than ``max_expires``. Layers that keep an audit log note it like a presigned link.
         """
         grant = self._grant(expires, starts, client)
         if self._provider.by_origin:
@@ -89,10 +91,14 @@ class CDN:
         base = self._base()
         path = base.path(self._stored(key))
         if scope is None:
-            return self._provider.sign(path, grant)
+            url = self._provider.sign(path, grant)
+            self._lent(key, "")
+            return url
         if not key.startswith(scope):
             raise ConfigError(f"the scope {scope!r} does not hold the key {key!r}")
-        return self._provider.sign_within(path, base.prefix_path(self._stored(scope)), grant)
+        url = self._provider.sign_within(path, base.prefix_path(self._stored(scope)), grant)
+        self._lent(scope, ", all that begins so")
+        return url
 
     def cookies(
         self,
@@ -117,8 +123,10 @@ class CDN:
         base = self._base()
         if scope is not None:
             made = self._provider.cookies_within(base.prefix_path(self._stored(scope)), grant)
+            self._lent(scope, ", all that begins so")
         else:
             made = self._provider.cookies(base.path(self._stored(key or "")), grant)
+            self._lent(key or "", "")
         return [replace(each, domain=domain) for each in made] if domain is not None else made
 
     def _grant(self, expires: float | timedelta, starts: float | timedelta, client: str | None) -> Grant:
@@ -151,6 +159,11 @@ class CDN:
         backend = self._store.backend
         return backend.stored_key(key) if isinstance(backend, Layer) else key
 
+    def _lent(self, key: str, more: str) -> None:
+        backend = self._store.backend
+        if isinstance(backend, Layer):
+            backend.lend(key, f"GET by the CDN {self._provider.name}{more}")
+
     # ---- purging
 
     def plan(
@@ -173,29 +186,44 @@ class CDN:
         return self._provider.purge_calls(Targets(paths, below, [*tags]))
 
     def purge(
-        self, *, keys: Sequence[str] = (), prefixes: Sequence[str] = (), tags: Sequence[str] = (), wait: bool = False
+        self,
+        *,
+        keys: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        wait: bool = False,
+        patience: float | timedelta = _PATIENCE,
     ) -> Iterator[Purged]:
         """Have the CDN drop its copies of objects by key, by prefix of the key (``""`` is all), or by the tag that they
         were delivered with; told of request by request.
 
         Everything is checked before the first request; then an error leaves the requests before it asked for. Asking
-        again does no harm. ``wait`` goes on when the CDN says that a request is done, as far as it tells: bound it by a
-        `scope` with a time limit.
+        again does no harm. ``wait`` goes on when the CDN says that a request is done, as far as it tells; one that is
+        not done after ``patience`` seconds is a `StorageTimeoutError`, and goes on by itself.
         """
-        return self._purged(self.plan(keys=keys, prefixes=prefixes, tags=tags), wait=wait)
+        most = _seconds(patience, "patience")
+        return self._purged(self.plan(keys=keys, prefixes=prefixes, tags=tags), most if wait else None)
 
-    def _purged(self, calls: Sequence[PurgeCall], *, wait: bool) -> Iterator[Purged]:
-        client = self._provider.client()
-        for each in calls:
+    def _purged(self, calls: Sequence[PurgeCall], patience: int | None) -> Iterator[Purged]:
+        client, pace = self._provider.client(), self._provider.pace
+        for number, each in enumerate(calls):
+            if number and pace:
+                client.rules.sleep(pace)
             ticket = self._provider.ticket(client.ask(each.call))
-            if wait:
-                ticket = self._awaited(client, ticket)
+            if patience is not None:
+                ticket = self._awaited(client, ticket, patience)
             yield Purged(each.items, ticket.id, ticket.done)
 
-    def _awaited(self, client: ApiClient, ticket: Ticket) -> Ticket:
-        pause = _FIRST_PAUSE
+    def _awaited(self, client: ApiClient, ticket: Ticket, patience: int) -> Ticket:
+        clock, pause = client.rules.clock, _FIRST_PAUSE
+        end = clock.monotonic() + patience
         while not ticket.done:
-            client.rules.sleep(pause)
+            left = end - clock.monotonic()
+            if left <= 0:
+                raise StorageTimeoutError(
+                    f"the CDN does not say within {patience:,} seconds that the purge {ticket.id} is done; it goes on by itself"
+                )
+            client.rules.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
             ticket = self._provider.ticket(client.ask(self._provider.poll(ticket)))
         return ticket

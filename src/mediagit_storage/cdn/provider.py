@@ -79,6 +79,8 @@ class Provider(ABC):
     name: ClassVar[str]
     #: By what it can be asked to drop copies.
     purges: ClassVar[frozenset[PurgeKind]] = frozenset()
+    #: The seconds between two requests that drop copies, where the service bounds their number.
+    pace: ClassVar[float] = 0.0
     #: Whether links are those that the storage makes itself.
     by_origin: ClassVar[bool] = False
 
@@ -155,5 +157,7 @@ class ApiProvider(Provider):
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
-        if self._client is not None:
-            self._client.close()
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()

@@ -20,12 +20,12 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from mediagit_storage.cdn.config import CDNConfig
 from mediagit_storage.cdn.provider import Grant, Provider
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.errors import ConfigError, InvalidKeyError
 from mediagit_storage.http.encoding import encode_value, percent_decode
 from mediagit_storage.secrets import Secret, SecretValue, resolve_secret
 
@@ -36,8 +36,8 @@ _SHORTEST_KEY: Final = 16
 _NAMES: Final = ("expires", "starts", "client", "scope", "token")
 _SECONDS: Final = re.compile(r"0|[1-9][0-9]{0,14}").fullmatch
 _VISIBLE: Final = re.compile(r"[!-~]*").fullmatch
-#: A segment that servers fold, however it is spelled.
-_FOLDED: Final = re.compile(r"(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)", re.IGNORECASE).search
+#: A segment that servers fold, however it is spelled; some take what follows a ``;`` for parameters of the segment.
+_FOLDED: Final = re.compile(r"(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|;|%2f|\\|%5c)", re.IGNORECASE).search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +60,26 @@ class TokenCDN(Provider):
 
     def sign(self, path: str, grant: Grant) -> str:
         """The URL with its token."""
-        return f"{self._shown.url(path)}?{token_query(self._key(), path, grant)}"
+        return f"{self._shown.url(path)}?{token_query(self._key(), _checked(path), grant)}"
 
     def sign_within(self, path: str, prefix: str, grant: Grant) -> str:
         """The URL with a token for all that begin with the prefix."""
-        return f"{self._shown.url(path)}?{token_query(self._key(), path, grant, scope=prefix)}"
+        return f"{self._shown.url(path)}?{token_query(self._key(), _checked(path), grant, scope=prefix)}"
 
     def _key(self) -> Secret:
         key = resolve_secret(self._config.key)
         if len(key.reveal().encode()) < _SHORTEST_KEY:
             raise ConfigError(f"key has {_SHORTEST_KEY} bytes or more: make one with `openssl rand -base64 32`")
         return key
+
+
+def _checked(path: str) -> str:
+    if _FOLDED(path):
+        # Only one between backslashes is left: `Base` refuses those between slashes.
+        raise InvalidKeyError(
+            "a key with the segment '.' or '..' between backslashes gets no link: some servers fold it"
+        )
+    return path
 
 
 def token_query(key: Secret, path: str, grant: Grant, *, scope: str | None = None) -> str:
@@ -93,7 +102,7 @@ def verify_token(key: Secret, target: str, *, now: int, client: str | None = Non
     unknown, or in another order, and paths with ``.`` or ``..`` as a segment, in any spelling. Compares in constant time.
     """
     path, _, query = target.partition("?")
-    values = _values(query)
+    values = _values(query) if target.isascii() else None
     if values is None or _FOLDED(path):
         return False
     expected = _token(key, path, values)
@@ -128,7 +137,12 @@ def _token(key: Secret, path: str, values: Mapping[str, str]) -> str:
 def _is_within(client: str | None, network: str) -> bool:
     if not network:
         return True
+    if client is None:
+        return False
     try:
-        return client is not None and ip_address(client) in ip_network(network)
+        address = ip_address(client)
+        # How a socket for both kinds tells of an IPv4 address: ::ffff:192.0.2.7.
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return (mapped or address) in ip_network(network)
     except ValueError:
         return False

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import click
 
-from mediagit_storage.cdn import CDN, provider_of
+from mediagit_storage.cdn import CDN, Purged, open_cdn
 from mediagit_storage.cli.durations import Duration
 from mediagit_storage.cli.framework import Group, Run, common, complete_target, dry_run, pass_run
-from mediagit_storage.cli.session import Place, Session, session
-from mediagit_storage.config import load_profiles
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.cli.session import Session, object_key, session
+from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.opening import locate
 from mediagit_storage.tools.cache_rules import cache_rules_of
 from mediagit_storage.types import JSON
 from mediagit_storage.url import profile_part
@@ -42,11 +42,11 @@ def url_command(run: Run, targets: tuple[str, ...]) -> None:
       mgs cdn url media:logo.svg media:clips/a.mp4
     """  # noqa: D301  # \b keeps click from joining the lines
     with session(run) as this:
-        cdn, places = _opened(this, targets)
-        for place in places:
-            url = cdn.url(place.object_key())
+        cdn, named = _opened(this, targets)
+        for text, key in named:
+            url = cdn.url(object_key(text, key))
             if run.json:
-                this.out.record("link", {"key": place.key, "url": url})
+                this.out.record("link", {"key": key, "url": url})
             else:
                 this.out.line(url)
 
@@ -87,9 +87,9 @@ def sign_command(
         raise click.UsageError("--domain is for cookies: add --cookies")
     seconds = int(expires.total_seconds())
     with session(run) as this:
-        cdn, places = _opened(this, targets)
-        for place in places:
-            key = place.object_key()
+        cdn, named = _opened(this, targets)
+        for text, key in named:
+            object_key(text, key)
             if cookies:
                 _print_cookies(this, cdn, key, _Asked(expires, starts, client, scope), domain)
                 continue
@@ -132,10 +132,20 @@ def _print_cookies(this: Session, cdn: CDN, key: str, asked: _Asked, domain: str
     "--tag", "tags", metavar="TAG", multiple=True, help="Whatever was delivered with this tag. May be repeated."
 )
 @click.option("--wait", is_flag=True, help="End when the CDN says that it is done, as far as it tells.")
+@click.option(
+    "--patience",
+    type=Duration(),
+    default="30m",
+    show_default=True,
+    metavar="TIME",
+    help="With --wait: for how long, for each request.",
+)
 @dry_run
 @common
 @pass_run
-def purge_command(run: Run, targets: tuple[str, ...], *, prefix: bool, tags: tuple[str, ...], wait: bool) -> None:
+def purge_command(
+    run: Run, targets: tuple[str, ...], *, prefix: bool, tags: tuple[str, ...], wait: bool, patience: timedelta
+) -> None:
     """Have the CDN drop its copies, so that it asks the storage again.
 
     TARGET is an object, or with --prefix a beginning of keys; with --tag it may be the storage alone. With --dry-run
@@ -148,22 +158,33 @@ def purge_command(run: Run, targets: tuple[str, ...], *, prefix: bool, tags: tup
       mgs cdn purge media: --tag season-1
     """  # noqa: D301
     with session(run) as this:
-        cdn, places = _opened(this, targets)
-        named = [place.key if prefix else place.object_key() for place in places if prefix or place.key or not tags]
-        keys, prefixes = ([], named) if prefix else (named, [])
+        cdn, named = _opened(this, targets)
+        keys = [] if prefix else [object_key(text, key) for text, key in named if key or not tags]
+        prefixes = [key for _, key in named] if prefix else []
+        for key in keys:
+            if key.endswith("/"):
+                this.out.note(f"{key!r} is taken for the key of one object; add --prefix for all that is below it")
         if run.dry_run:
             _print_plan(this, cdn, keys, prefixes, tags)
             return
         count = 0
-        for purged in cdn.purge(keys=keys, prefixes=prefixes, tags=tags, wait=wait):
-            count += len(purged.items)
-            if run.json:
-                record: dict[str, JSON] = {"items": [*purged.items], "id": purged.id, "done": purged.done}
-                this.out.record("purge", record)
-            else:
-                for item in purged.items:
-                    this.out.line(f"{'purged' if purged.done else 'asked for'} {item}")
+        try:
+            for purged in cdn.purge(keys=keys, prefixes=prefixes, tags=tags, wait=wait, patience=patience):
+                count += len(purged.items)
+                _print_purged(this, purged)
+        except StorageError:
+            this.out.note(f"this is after {count:,} purged, or on their way; to ask for all of them again does no harm")
+            raise
         this.out.note(f"{count:,} purged, or on their way")
+
+
+def _print_purged(this: Session, purged: Purged) -> None:
+    if this.run.json:
+        record: dict[str, JSON] = {"items": [*purged.items], "id": purged.id, "done": purged.done}
+        this.out.record("purge", record)
+        return
+    for item in purged.items:
+        this.out.line(f"{'purged' if purged.done else 'asked for'} {item}")
 
 
 def _print_plan(this: Session, cdn: CDN, keys: Sequence[str], prefixes: Sequence[str], tags: Sequence[str]) -> None:
@@ -192,8 +213,7 @@ def rules_command(run: Run, targets: tuple[str, ...]) -> None:
     """  # noqa: D301
     with session(run) as this:
         for text in targets:
-            place = this.place(text)
-            key = place.object_key()
+            key = object_key(text, locate(text).key)
             value = cache_rules_of(text).cache_control(key)
             if run.json:
                 this.out.record("rule", {"key": key} if value is None else {"key": key, "cache_control": value})
@@ -201,16 +221,15 @@ def rules_command(run: Run, targets: tuple[str, ...]) -> None:
                 this.out.line(f"{key}: {'no rule' if value is None else value}")
 
 
-def _opened(this: Session, texts: Sequence[str]) -> tuple[CDN, list[Place]]:
-    """The CDN of the one profile that all arguments name, and what they name in it."""
-    names = {found[0] if (found := profile_part(text)) else "" for text in texts}
+def _opened(this: Session, texts: Sequence[str]) -> tuple[CDN, list[tuple[str, str]]]:
+    """The CDN of the one profile that all arguments name, and the arguments, each with the key in it."""
+    found = [profile_part(text) for text in texts]
+    names = {"" if each is None else each[0] for each in found}
     if len(names) > 1:
         raise click.UsageError("the arguments name several storages: one at a time")
     [name] = names
     if not name:
         raise ConfigError("a CDN is part of a profile: name an object as NAME:key, and write a table [NAME.cdn]")
-    profiles = load_profiles()
-    provider = provider_of(profiles.get(name), profiles.path)
-    this.closing(provider.close)
-    places = [this.place(text) for text in texts]
-    return CDN(places[0].store, provider), places
+    cdn = open_cdn(f"{name}:")
+    this.closing(cdn.close)
+    return cdn, [(text, each[1]) for text, each in zip(texts, found, strict=True) if each is not None]

@@ -24,7 +24,7 @@ _SECRET_HEADERS: Final = frozenset(
     {
         "authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "proxy-authenticate",
         "x-amz-security-token", "x-ms-encryption-key", "x-ms-copy-source-authorization", "x-goog-iam-authorization-token",
-        "x-auth-token", "x-api-key",
+        "x-auth-token", "x-api-key", "fastly-key",
     }
 )  # fmt: skip
 #: Keys that customers send along (SSE-C) end like this; the checksum of such a key is no secret, but nobody needs it.

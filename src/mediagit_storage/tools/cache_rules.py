@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mediagit_storage.attributes import checked_attributes, guess_content_type
 from mediagit_storage.config import Profile, load_profiles
@@ -26,6 +27,10 @@ from mediagit_storage.types import Attributes
 from mediagit_storage.url import profile_part
 
 __all__ = ["NO_RULES", "CacheRule", "CacheRules", "cache_rules_of", "rules_of_profile"]
+
+
+#: Both parts: a ``*`` alone would match what has no type, and nothing else.
+_TYPE: Final = re.compile(r"[^/;\s]+/[^/;\s]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,8 @@ class CacheRule:
         if not self.cache_control:
             raise ConfigError("cache_control is a text that is not empty")
         checked_attributes(Attributes(cache_control=self.cache_control))
+        if self.content_type is not None and not _TYPE(self.content_type):
+            raise ConfigError('content_type is like "text/html" or "image/*", without parameters; leave it out for all')
 
 
 class CacheRules:

@@ -70,13 +70,13 @@ class ServiceAccount:
             raise ConfigError(f"the key in {self.path} cannot sign: {type(error).__name__}") from None
 
 
-def read_account(path: str) -> ServiceAccount | None:
+def read_account(path: str, option: str = "service_account_file") -> ServiceAccount | None:
     """The service account in a file of credentials; None where the file is of another kind, which cannot sign.
 
-    Raises `ConfigError`, which names the file and shows nothing of it, for what is no file of credentials.
+    Raises `ConfigError`, which names the file and ``option``, and shows nothing of it, for what is no file of credentials.
     """
     where = Path(os.path.expanduser(path))  # noqa: PTH111  # Path fails where there is no such user
-    hint = "check service_account_file or GOOGLE_APPLICATION_CREDENTIALS"
+    hint = f"check {option} or GOOGLE_APPLICATION_CREDENTIALS"
     try:
         info = json.loads(where.read_text(encoding="utf-8"))
     except OSError as error:
