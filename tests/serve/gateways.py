@@ -110,7 +110,7 @@ def serving(storage: Storage, *, options: Mapping[str, object] | None = None, **
     given = {"console": False, "access_log": log.append, "uploads": 8, **settings}
     gateway = build(storage, ServeSettings(**given), CollectorRegistry())
     workers = gateway.context.workers
-    for pool in (workers._readers, workers._uploads, workers._probes):
+    for pool in (workers._readers, workers._uploads, workers._pages, workers._probes):
         pool._max_workers = min(pool._max_workers, 8)
         _warm(pool, pool._max_workers)
     with Listener(gateway, ListenOptions(**{"port": 0, "drain": 1, **(options or {})})) as listener:

@@ -80,6 +80,8 @@ def test_hostile_targets(full: Served, target: bytes) -> None:
         b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
         b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 6\r\n\r\nhello",
         b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+        b"PUT /a HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        % TOKEN.encode(),
         b"PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         b"GET /inside HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -88,6 +90,12 @@ def test_hostile_targets(full: Served, target: bytes) -> None:
 def test_hostile_heads(full: Served, request_head: bytes) -> None:
     assert 400 <= full.status_of(request_head) < 600
     assert not full.storage.exists("a")
+
+
+def test_no_redirect_repeats_the_name_that_a_client_chose(full: Served) -> None:
+    for path in ("/-/healthz/", "/-/metrics//evil.example"):
+        answer = full.ask("GET", path, {"Host": "evil.example"})
+        assert (answer.status, "location" in answer.headers) == (404, False)
 
 
 @covers(239)

@@ -81,8 +81,13 @@ def test_what_cannot_be_signed() -> None:
         signer.sign("a", expires=1, method="PUT", disposition="inline")
     with pytest.raises(ConfigError):
         signer.sign("a", expires=1, disposition="a\r\nb")
-    with pytest.raises(InvalidKeyError):
-        signer.sign("", expires=1)
+    # Links that would never work.
+    with pytest.raises(ConfigError):
+        signer.sign("a", expires=10**12)
+    for key in ("", "/a", "a/../b", "a\nb", "é" * 513):
+        with pytest.raises(InvalidKeyError):
+            signer.sign(key, expires=1)
+    assert not signer.allows("GET", "/-/o/é", signer.sign("a", expires=1).partition("?")[2])
     assert NEW.reveal() not in repr(signer)
     assert disposition_of("mgs-expires=1") is None
 

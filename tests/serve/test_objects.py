@@ -16,14 +16,16 @@ from mediagit_storage.backend import Body, StorageBackend
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.layers.base import Layer
+from mediagit_storage.layers.cache import CacheConfig, CacheLayer
 from mediagit_storage.layers.compress import CompressConfig, CompressLayer
 from mediagit_storage.scope import current_scope
 from mediagit_storage.secrets import Secret
+from mediagit_storage.serve.links import Signer
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.types import Attributes, ObjectInfo, ReadOptions
 
-from .gateways import BEARER, TOKEN, Served, wait_for
+from .gateways import BEARER, SECRET, TOKEN, Served, wait_for
 
 DATA = bytes(range(256)) * 20
 
@@ -235,6 +237,10 @@ def test_conditions(stored: Served) -> None:
     assert stored.get("/a/data", if_range=changed, range="bytes=0-9").body == DATA[:10]
     assert stored.get("/a/data", if_range='"other"', range="bytes=0-9").body == DATA
     assert stored.get("/a/data", if_match=tag, range="bytes=0-9,1000-1009").status == 206
+    # Conditions come before ranges, also before those that are none.
+    assert stored.get("/a/data", if_none_match=tag, range="bytes=9-1").status == 304
+    assert stored.get("/a/data", if_match='"other"', range="bytes=9-1").status == 412
+    assert stored.get("/a/data", if_range='"other"', range="bytes=9-1").body == DATA
 
 
 def test_a_new_object_has_a_new_tag(stored: Served) -> None:
@@ -280,6 +286,25 @@ def test_other_names_and_sites(serve, memory) -> None:
     assert "access-control-allow-origin" not in other.headers
     asked = served.ask("OPTIONS", "/a", {"Origin": "https://friend.example", "Access-Control-Request-Method": "GET"})
     assert (asked.status, asked.headers["access-control-allow-methods"]) == (204, "GET, HEAD, OPTIONS")
+    allowed = asked.headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "if-match", "content-disposition", "cache-control"} <= set(allowed)
+
+
+def test_what_other_sites_may_show(serve, memory) -> None:
+    """A page may show, and run, what it cannot read: of a private gateway only what it has a link to."""
+    memory.put("a", b"x")
+    policy = "cross-origin-resource-policy"
+    served = serve(memory, reads="token", token=Secret(TOKEN), signer=Signer([SECRET]))
+    assert served.ask("GET", "/a", BEARER).headers[policy] == "same-origin"
+    assert served.get("/a").headers[policy] == "same-origin"
+    link = served.gateway.context.signed_link("a", expires=60)
+    assert served.get(link).headers[policy] == "cross-origin"
+
+
+def test_no_object_becomes_a_service_worker(stored: Served) -> None:
+    stored.storage.put("worker.js", b"x")
+    assert stored.get("/-/o/worker.js").status == 200
+    assert stored.get("/-/o/worker.js", service_worker="script").status == 403
 
 
 def test_without_cors_no_site_reads(stored: Served) -> None:
@@ -383,6 +408,24 @@ def test_a_client_that_leaves_frees_the_storage(serve) -> None:
         connection.close()
         assert bodies[0].closed.wait(60)
         wait_for(lambda: served.gateway.context.metrics().in_flight == 0)
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=100-199"}, {"range": "bytes=0-9,900-999"}])
+def test_damage_that_a_cache_has_kept_is_read_once_more(serve, headers: dict[str, str]) -> None:
+    below = MemoryBackend()
+    cache = CacheLayer(below, CacheConfig(validate="immutable", chunk_size=4096, read_ahead=0))
+    with Storage(CompressLayer(cache, CompressConfig())) as storage:
+        storage.put("a", DATA)
+        served = serve(storage)
+        good = served.get("/a", **headers)
+        kept = cache._shelf.memory._chunks
+        assert kept
+        for name, data in kept.items():
+            middle = len(data) // 2
+            kept[name] = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        again = served.get("/a", **headers)
+        assert (again.status, len(again.body)) == (good.status, len(good.body))
+        assert served.get("/a").body == DATA
 
 
 def test_files_and_layers(serve, tmp_path) -> None:

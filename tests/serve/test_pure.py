@@ -14,7 +14,7 @@ from mediagit_storage import errors
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.ranges import Span
 from mediagit_storage.secrets import Secret
-from mediagit_storage.serve.access import Gate, holds_token, host_allowed, may_list, may_read, may_write
+from mediagit_storage.serve.access import Gate, embedding, holds_token, host_allowed, may_list, may_read, may_write
 from mediagit_storage.serve.answers import STATUSES, object_headers, retry_after, status_of
 from mediagit_storage.serve.byte_ranges import BadRangeError, content_range, parse_ranges, spans_of
 from mediagit_storage.serve.conditions import entity_tag, http_date, judge, range_applies
@@ -98,6 +98,8 @@ def test_a_log_shows_no_signature() -> None:
         ("bytes=-7", [ByteRange(suffix=7)]),
         ("Bytes = 1-2 , 4-", [ByteRange(1, 2), ByteRange(4)]),
         ("bytes=,1-2,,", [ByteRange(1, 2)]),
+        (f"bytes=0-{2**64 - 1}", [ByteRange(0, 10**18 + 1)]),
+        (f"bytes={2**64}-", [ByteRange(10**18)]),
     ],
 )
 def test_ranges_are_read(header: str | None, wanted: list[ByteRange]) -> None:
@@ -106,7 +108,7 @@ def test_ranges_are_read(header: str | None, wanted: list[ByteRange]) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["bytes=", "bytes=a-b", "bytes=5-4", "bytes=-0", "bytes=-", "bytes=--1", "bytes=1", "bytes=0x1-2", "bytes=1-2-3", "bytes=" + "9" * 19 + "-", "bytes=" + "0-0," * 17, "bytes=٣-٤", "bytes=1 - 2"],
+    ["bytes=", "bytes=a-b", "bytes=5-4", "bytes=-0", "bytes=-", "bytes=--1", "bytes=1", "bytes=0x1-2", "bytes=1-2-3", "bytes=" + "9" * 41 + "-", "bytes=" + "0-0," * 17, "bytes=٣-٤", "bytes=1 - 2"],
 )  # fmt: skip
 def test_what_is_no_range_is_refused(header: str) -> None:
     with pytest.raises(BadRangeError):
@@ -183,9 +185,13 @@ def test_conditions_hold_in_their_order(headers: dict[str, str], verdict: str) -
 
 def test_conditions_of_a_write() -> None:
     assert judge({"if-none-match": '"a"'}, '"a"', NOON, reading=False) == "failed"
-    assert judge({"if-none-match": "*"}, None, None, reading=False) == "go on"
-    assert judge({"if-match": "*"}, None, None, reading=False) == "failed"
-    assert judge({"if-unmodified-since": http_date(NOON)}, None, None, reading=False) == "failed"
+    absent = {"reading": False, "exists": False}
+    assert judge({"if-none-match": "*"}, None, None, **absent) == "go on"
+    assert judge({"if-match": "*"}, None, None, **absent) == "failed"
+    assert judge({"if-unmodified-since": http_date(NOON)}, None, None, **absent) == "failed"
+    # What has no tag is there all the same.
+    assert judge({"if-none-match": "*"}, None, NOON, reading=False) == "failed"
+    assert judge({"if-match": "*"}, None, NOON, reading=False) == "go on"
     assert judge({"if-modified-since": http_date(NOON)}, '"a"', NOON, reading=False) == "go on"
 
 
@@ -194,6 +200,7 @@ def test_if_range_needs_the_very_same() -> None:
     assert range_applies('"a"', '"a"', NOON)
     assert not range_applies('"b"', '"a"', NOON)
     assert not range_applies('W/"a"', 'W/"a"', NOON)
+    assert not range_applies("Fri, 01 May 2026 12:00:00 GMT", 'W/"a"', NOON), "two bodies of one second"
     assert range_applies("Fri, 01 May 2026 12:00:00 GMT", '"a"', NOON)
     assert not range_applies("Fri, 01 May 2026 12:00:01 GMT", '"a"', NOON)
     assert not range_applies("nonsense", '"a"', NOON)
@@ -221,7 +228,7 @@ def test_a_stored_header_cannot_break_out() -> None:
         ObjectInfo("x.html", attributes=held), "x.html", exact=True, cache_control="public", private=False, disposition=None
     )  # fmt: skip
     names = dict(found)
-    assert b"content-type" not in names
+    assert names[b"content-type"] == b"application/octet-stream", "without one clients guess"
     assert b"cache-control" not in names
     assert names[b"content-disposition"] == 'attachment; filename="é"'.encode()
     assert names[b"content-security-policy"].startswith(b"sandbox; default-src 'none'")
@@ -345,6 +352,43 @@ def test_a_public_gateway_lists_only_for_its_keeper() -> None:
 def test_pages_of_other_sites_write_nothing(gate: Gate, may: bool) -> None:
     settings = ServeSettings(writable=True, token=TOKEN, cors=frozenset({"https://friend", "*"}))
     assert may_write(settings, gate._replace(authorization="Bearer 0123456789abcdef")) is may
+
+
+@pytest.mark.parametrize(
+    ("settings", "linked", "whose"),
+    [
+        (ServeSettings(), False, b"same-site"),
+        (ServeSettings(public=True), False, b"cross-origin"),
+        (ServeSettings(cors=frozenset({"*"})), False, b"cross-origin"),
+        (ServeSettings(cors=frozenset({"https://friend"})), False, b"same-site"),
+        (ServeSettings(reads="token", token=TOKEN, cors=frozenset({"*"}), public=True), False, b"same-origin"),
+        (ServeSettings(reads="token", token=TOKEN), True, b"cross-origin"),
+    ],
+)
+def test_whose_pages_show_objects(settings: ServeSettings, linked: bool, whose: bytes) -> None:
+    assert embedding(settings, linked=linked) == (b"cross-origin-resource-policy", whose)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cors": frozenset({"https://friend.example/"})},
+        {"cors": frozenset({"friend.example"})},
+        {"cors": frozenset({"https://Friend.example"})},
+        {"cors": frozenset({"null"})},
+        {"hosts": frozenset({"friend.example:8080"})},
+        {"hosts": frozenset({"https://friend.example"})},
+        {"hosts": frozenset({""})},
+        {"cache_control": "no-store\r\nSet-Cookie: a=b"},
+    ],
+)
+def test_names_that_would_never_fit_are_refused(wrong) -> None:
+    with pytest.raises(ConfigError):
+        ServeSettings(**wrong)
+    ServeSettings(
+        cors=frozenset({"*", "https://a.example:8443", "http://[::1]:80"}),
+        hosts=frozenset({"a.example", "[::1]", "[fe80::1%eth0]", "127.0.0.1"}),
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 @covers(240)
 def test_by_default_this_machine_reads(folder: Path) -> None:
     with _started(folder, "--access-log") as (process, line):
-        assert line == {"v": 1, "type": "serving", "url": line["url"], "reads": "open", "writable": False}
+        assert line == {"v": 1, "type": "serving", "url": line["url"], "access": "open", "writable": False}
         assert str(line["url"]).startswith("http://127.0.0.1:")
         assert _ask(line["url"], "/a.txt") == (200, b"hello")
         assert _ask(line["url"], "/b.txt", "PUT", b"x")[0] == 405
@@ -129,6 +129,10 @@ def test_a_port_that_is_taken(folder: Path) -> None:
         (["--link", "a"], 2, "--sign-key-file"),
         (["--host", "no.such.host.invalid", "--quiet", "--token-file", "t"], 2, "no address"),
         (["--write", "--quiet", "--port", "0"], 2, "--token-file"),
+        (["--url", "files.example.org"], 2, "--url is an address"),
+        (["--cors", "https://their.example/"], 2, "is no origin"),
+        (["--server-name", "files.example.org:80"], 2, "no name of a server"),
+        (["--sign-key-file", "k", "--link", "a/../b"], 2, "gives out no object of that name"),
     ],
 )
 def test_what_does_not_fit_together(
@@ -142,6 +146,21 @@ def test_what_does_not_fit_together(
     done = call_mgs("serve", folder, *options, folder=tmp_path)
     assert done.code == code, done.err
     assert words in done.err
+
+
+def test_who_it_is_for_is_told_to_the_gateway(folder: Path, monkeypatch) -> None:
+    told: list[ServeSettings] = []
+
+    def stop(_: object, settings: ServeSettings) -> None:
+        told.append(settings)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("mediagit_storage.serve.app.build", stop)
+    for options in ([], ["--public"], ["--url", "http://[::1]:80/", "--server-name", "Files.example.org"]):
+        assert call_mgs("serve", folder, *options).code == 2
+    assert [each.public for each in told] == [False, True, False]
+    own = {"localhost", "127.0.0.1", "[::1]"}
+    assert [each.hosts for each in told] == [own, own, {*own, "files.example.org"}]
 
 
 @covers(243)
@@ -219,6 +238,16 @@ def test_a_listener_that_never_runs_or_is_stopped_twice(memory) -> None:
     listener.stop()
     with pytest.raises(ConfigError, match="in use"), socket.create_server(("127.0.0.1", 0)) as taken:
         Listener(gateway, ListenOptions(port=taken.getsockname()[1]))
+
+
+def test_no_more_connections_than_the_process_has_descriptors_for(serve, memory, monkeypatch) -> None:
+    memory.put("a", b"x")
+    monkeypatch.setattr("mediagit_storage.serve.running.room_for", lambda connections: min(connections, 2))
+    served = serve(memory)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(served.connect()) for _ in range(5)]
+        assert served.get("/a").body == b"x"
+        assert idle[0].recv(1) == b""
 
 
 def test_descriptors_for_connections(monkeypatch) -> None:

@@ -16,11 +16,12 @@ from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.layers.migrating import MigratingLayer
 from mediagit_storage.layers.mirror import MirrorConfig, MirrorLayer
 from mediagit_storage.layers.observe import ObserveConfig, ObserveLayer
+from mediagit_storage.secrets import Secret
 from mediagit_storage.serve.health import members_of
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.wrappers import CallLog
 
-from .gateways import Served, wait_for
+from .gateways import BEARER, TOKEN, Served, wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 #: A name of a metric as the files in ``deploy`` use it.
@@ -96,6 +97,25 @@ def test_a_dead_backend(serve, sick: _Sick, error: Exception) -> None:
         assert b"mediagit_gateway_backend_up" in served.get("/metrics").body
         sick.error = None
         assert served.get("/readyz").status == 200
+
+
+def test_what_a_backend_says_is_not_for_everybody(serve) -> None:
+    def refuse(_name: str) -> None:
+        raise errors.ConnectionLostError("no route to the secret host")
+
+    with Storage(CallLog(MemoryBackend(), refuse)) as storage:
+        served = serve(storage, public=True, token=Secret(TOKEN))
+        assert b"secret" not in served.get("/readyz").body
+        assert b"secret" in served.ask("GET", "/readyz", BEARER).body
+
+
+def test_every_wrong_token_is_counted(serve, memory) -> None:
+    served = serve(memory, reads="token", token=Secret(TOKEN), console=True)
+    wrong = {"Authorization": "Bearer wrong"}
+    for method, path in (("GET", "/a"), ("GET", "/metrics"), ("GET", "/-/browse/"), ("POST", "/-/api/token")):
+        served.ask(method, path, wrong)
+    shown = served.ask("GET", "/metrics", BEARER).body
+    assert b'mediagit_gateway_refused_total{reason="token"} 4.0' in shown
 
 
 def test_who_may_only_read_is_ready_all_the_same(serve) -> None:

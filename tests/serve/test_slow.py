@@ -30,6 +30,26 @@ def test_a_head_that_does_not_come(serve, memory, sent: bytes) -> None:
     assert b'mediagit_gateway_refused_total{reason="slow_head"} 1.0' in served.get("/metrics").body
 
 
+def test_pages_that_take_long_hold_up_no_object(serve) -> None:
+    going_on = threading.Event()
+
+    def hang(name: str) -> None:
+        if name == "list":
+            going_on.wait(60)
+
+    with Storage(CallLog(MemoryBackend(), hang)) as storage:
+        storage.put("a", b"x")
+        served = serve(storage, console=True)
+        searches = [threading.Thread(target=served.get, args=("/-/browse/?q=a&in=contains",)) for _ in range(20)]
+        for each in searches:
+            each.start()
+        wait_for(lambda: served.gateway.context.metrics().in_flight == len(searches))
+        assert served.get("/a").body == b"x"
+        going_on.set()
+        for each in searches:
+            each.join()
+
+
 @covers(239)
 def test_a_second_head_that_does_not_come(serve, memory) -> None:
     memory.put("a", b"x")

@@ -70,6 +70,42 @@ def test_attributes_are_kept(full: Served) -> None:
     assert headers["content-disposition"] == "attachment"
 
 
+def test_file_names_come_back_as_they_were_sent(full: Served) -> None:
+    for sent in ('inline; filename="é日本"'.encode(), b'inline; filename="\xe9"'):
+        name = sent.decode("latin-1")  # as bytes go over this client
+        assert _put(full, "/named", b"x", content_disposition=name) == 204
+        expected = sent if b"\xe6" in sent else 'inline; filename="é"'.encode()
+        assert full.get("/named").headers["content-disposition"].encode("latin-1") == expected
+
+
+def test_an_upload_without_a_body_replaces_nothing(full: Served) -> None:
+    full.storage.put("kept", b"kept")
+    head = f"PUT /kept HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+    assert full.status_of(f"{head}\r\n".encode()) == 411
+    assert full.storage.get("kept") == b"kept"
+    assert full.status_of(f"{head}Content-Length: 0\r\n\r\n".encode()) == 204
+    assert full.storage.get("kept") == b""
+
+
+def test_who_asks_before_a_large_upload_is_told_before_it(full: Served) -> None:
+    full.storage.put("taken", b"kept")
+    head = "PUT /{} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\nIf-None-Match: *\r\n{}\r\n"
+    bearer = f"Authorization: Bearer {TOKEN}\r\n"
+    for name, token, status in (("taken", "", b" 401 "), ("taken", bearer, b" 412 ")):
+        # The connection ends: what the client sends next is no body.
+        answer = full.raw(head.format(name, token).encode())
+        assert status in answer.partition(b"\r\n")[0]
+        assert b"connection: close" in answer.lower()
+    full.storage.delete("free")
+    with full.connect() as connection:
+        connection.sendall(head.format("free", bearer).encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"hello")
+        assert b" 201 " in connection.recv(65536)
+    assert full.storage.get("free") == b"hello"
+    assert full.storage.get("taken") == b"kept"
+
+
 def test_pieces_without_a_length(full: Served) -> None:
     with full.connect() as connection:
         head = f"PUT /pieces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n"

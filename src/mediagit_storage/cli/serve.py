@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from mediagit_storage.cli.durations import Duration
+from mediagit_storage.cli.durations import Duration, Seconds
 from mediagit_storage.cli.framework import Command, Interrupted, Run, common, complete_target, pass_run
 from mediagit_storage.cli.session import Session, session
 from mediagit_storage.types import JSON
@@ -59,7 +59,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--cors", multiple=True, metavar="ORIGIN", help="A site whose scripts may read; * for all. May be repeated."
 )
-@click.option("--title", metavar="TEXT", help="What the console calls this storage.")
+@click.option("--title", metavar="TEXT", help="What the console calls this storage; without it, as you did.")
 @click.option("--console/--no-console", default=True, show_default=True, help="The web console.")
 @click.option(
     "--root-routes/--no-root-routes", default=True, show_default=True, help="/metrics, /healthz, /readyz at the root."
@@ -70,7 +70,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--max-connections", type=click.IntRange(1), default=2000, show_default=True, help="At once.")
 @click.option(
     "--idle",
-    type=click.FloatRange(1),
+    type=Seconds(1),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -141,6 +141,8 @@ def command(
         from mediagit_storage.serve.secret_files import new_token, read_signer, read_token  # noqa: PLC0415
         from mediagit_storage.serve.settings import ServeSettings, exposure  # noqa: PLC0415
 
+        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+            raise click.UsageError("--url is an address such as https://files.example.org")
         signer = None if sign_key_file is None else read_signer(sign_key_file.expanduser())
         if link is not None:
             if signer is None:
@@ -161,6 +163,7 @@ def command(
         settings = ServeSettings(
             reads=reads,
             listing=listing,
+            public=public,
             writable=write,
             token=token,
             signer=signer,
@@ -168,7 +171,7 @@ def command(
             root_routes=root_routes,
             hosts=_names(server_name, url, host) if local or server_name else None,
             cors=frozenset(cors),
-            title=title,
+            title=title or storage.removesuffix(":"),
             cache_control=cache_control,
             max_body=max_body,
             idle=idle,
@@ -189,9 +192,9 @@ def command(
 
 def _names(given: Sequence[str], url: str | None, host: str) -> frozenset[str]:
     """The names by which clients may call the gateway: those that lead here from this machine, and those given."""
-    own = {"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower()}
     reached = urlsplit(url).hostname if url is not None else None
-    return frozenset({*own, *(each.lower() for each in given), *([reached] if reached else [])})
+    bare = {f"[{each}]" if ":" in each else each.lower() for each in (host, reached) if each}
+    return frozenset({"localhost", "127.0.0.1", "[::1]", *bare, *(each.lower() for each in given)})
 
 
 def _show_link(this: Session, key: str, method: str, expires: timedelta, url: str) -> None:
@@ -205,7 +208,7 @@ def _show_link(this: Session, key: str, method: str, expires: timedelta, url: st
 def _show_start(this: Session, listener: Listener, settings: ServeSettings, token: Secret | None) -> None:
     """Say where it listens, once it does, and the token that was made for this run."""
     if this.out.json:
-        fields: dict[str, JSON] = {"url": listener.url, "reads": settings.reads, "writable": settings.writable}
+        fields: dict[str, JSON] = {"url": listener.url, "access": settings.reads, "writable": settings.writable}
         if token is not None:
             fields["token"] = token.reveal()
         this.out.record("serving", fields)

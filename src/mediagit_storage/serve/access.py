@@ -11,7 +11,17 @@ from typing import Final, NamedTuple, cast
 from mediagit_storage.secrets import Secret
 from mediagit_storage.serve.settings import ServeSettings
 
-__all__ = ["CHALLENGE", "Gate", "holds_token", "host_allowed", "may_list", "may_read", "may_write"]
+__all__ = [
+    "CHALLENGE",
+    "Gate",
+    "embedding",
+    "holds_token",
+    "host_allowed",
+    "is_foreign",
+    "may_list",
+    "may_read",
+    "may_write",
+]
 
 #: What a refused client is told that it could send.
 CHALLENGE: Final = 'Bearer realm="mgs", Basic realm="mgs"'
@@ -71,6 +81,19 @@ def is_foreign(settings: ServeSettings, gate: Gate) -> bool:
         # What no script can set, and right also where a proxy calls the gateway by another name.
         return gate.fetch_site.lower() not in _OWN_SITE
     return bool(gate.origin) and gate.origin.lower().partition("://")[2] != gate.host.lower()
+
+
+def embedding(settings: ServeSettings, *, linked: bool) -> tuple[bytes, bytes]:
+    """The header that says whose pages may show an object, or run it, without being able to read it.
+
+    A picture tells a page of its size, and a script of what is in it, and a browser asks for them with the password that it
+    knows. All may that have a link, or where all are meant to read; else those of this gateway, and where reads are open
+    also others of this machine or domain.
+    """
+    freely = settings.reads == "open"
+    everybody = linked or (freely and (settings.public or "*" in settings.cors))
+    whose = b"cross-origin" if everybody else b"same-site" if freely else b"same-origin"
+    return b"cross-origin-resource-policy", whose
 
 
 def host_allowed(settings: ServeSettings, host: str) -> bool:

@@ -90,6 +90,9 @@ def object_headers(
     for name, text in fields:
         if text and (value := _carried(text)) is not None:
             found.append((name, value))
+        elif name == b"content-type":
+            # Without a type clients would guess one from the content.
+            found.append((name, b"application/octet-stream"))
     return found
 
 

@@ -14,7 +14,15 @@ from mediagit_storage.events import Event, emit
 from mediagit_storage.layers.base import find_layer
 from mediagit_storage.layers.observe import MetricsHook, ObserveConfig, ObserveLayer
 from mediagit_storage.serve import console
-from mediagit_storage.serve.access import CHALLENGE, Gate, host_allowed, is_foreign, may_read, may_write
+from mediagit_storage.serve.access import (
+    CHALLENGE,
+    Gate,
+    embedding,
+    host_allowed,
+    is_foreign,
+    may_read,
+    may_write,
+)
 from mediagit_storage.serve.answers import Header, reason, retry_after, status_of
 from mediagit_storage.serve.context import Context
 from mediagit_storage.serve.exchange import ClientGoneError, ClientSlowError, Exchange, Receive, Scope, Send
@@ -26,7 +34,7 @@ from mediagit_storage.serve.service import service_routes
 from mediagit_storage.serve.settings import Access, ServeSettings
 from mediagit_storage.serve.targets import BadTargetError, key_in, shown_target
 from mediagit_storage.serve.workers import Workers
-from mediagit_storage.serve.writing import BadRequestError, delete_object, put_object
+from mediagit_storage.serve.writing import BadRequestError, NoLengthError, delete_object, put_object
 from mediagit_storage.storage import Storage
 
 __all__ = ["Gateway", "build"]
@@ -64,6 +72,8 @@ class Gateway:
         if context.settings.console:
             routes += console.routes(context)
         self._service = Starlette(routes=routes)
+        # A slash too many is no page; its redirect would name whatever host the client says.
+        self._service.router.redirect_slashes = False
         self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,14 +184,18 @@ class Gateway:
     async def _object(self, exchange: Exchange, key: str) -> None:
         """A request for an object: what may be done, by whom, and then it is done."""
         context, method = self.context, exchange.method
-        exchange.extra = self._shared_with(exchange)
+        linked = "mgs-signature=" in exchange.query
+        exchange.extra = [*self._shared_with(exchange), embedding(context.settings, linked=linked)]
+        if "service-worker" in exchange.headers:
+            # It would see, and answer, whatever is asked of the gateway from then on.
+            await exchange.plain(403, "no object is a service worker")
+            return
         if method == "OPTIONS":
             await exchange.plain(204, headers=self._preflight())
             return
         if method not in {"GET", "HEAD"} and (context.read_only or method not in {"PUT", "DELETE"}):
             await exchange.plain(405, headers=[(b"allow", self._allowed())])
             return
-        linked = "mgs-signature=" in exchange.query
         if not await self._let_in(exchange, linked=linked):
             return
         if method in {"GET", "HEAD"}:
@@ -236,11 +250,12 @@ class Gateway:
         allowed = self._allowed()
         if not self.context.settings.cors:
             return [(b"allow", allowed)]
-        asked = b"authorization, range, if-match, if-none-match, if-range, if-modified-since, content-type, content-md5"
+        asked = b"authorization, range, content-md5, content-type, content-encoding, content-disposition, cache-control"
+        conditions = b"if-match, if-none-match, if-range, if-modified-since, if-unmodified-since"
         return [
             (b"allow", allowed),
             (b"access-control-allow-methods", allowed),
-            (b"access-control-allow-headers", asked),
+            (b"access-control-allow-headers", asked + b", " + conditions),
             (b"access-control-max-age", b"600"),
         ]
 
@@ -270,7 +285,8 @@ def _fault_of(exchange: Exchange) -> int | None:
     """The status for a head that the server below lets pass and nobody should."""
     if exchange.scope.get("http_version") not in {"1.0", "1.1", "2"}:
         return 505
-    if "transfer-encoding" in exchange.headers and "content-length" in exchange.headers:
+    chunked = "transfer-encoding" in exchange.headers
+    if chunked and ("content-length" in exchange.headers or exchange.scope.get("http_version") == "1.0"):
         return 400
     if sum(map(len, exchange.headers.values())) > _HEAD_BYTES or len(exchange.headers) > _HEAD_LINES:
         return 431
@@ -292,8 +308,9 @@ def _told(error: Exception) -> tuple[int, str]:
     """The status of an error and what the client reads of it: never the storage's own words."""
     if isinstance(error, BadTargetError | BadRequestError):
         return 400, str(error)
-    if isinstance(error, ClientSlowError):
-        return 408, reason(408)
+    if isinstance(error, ClientSlowError | NoLengthError):
+        code = 408 if isinstance(error, ClientSlowError) else 411
+        return code, reason(code)
     status = status_of(error) if isinstance(error, StorageError | RuntimeError) else 500
     return status, reason(status)
 

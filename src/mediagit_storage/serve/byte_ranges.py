@@ -15,7 +15,9 @@ __all__ = ["BadRangeError", "content_range", "parse_ranges", "spans_of", "unsati
 _MOST: Final = 16
 #: Parts that lie closer together than what stands between two parts of an answer are sent as one.
 _GAP: Final = 100
-_ONE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
+_ONE: Final = re.compile(r"([0-9]{1,40})-([0-9]{1,40})?|-([0-9]{1,40})")
+#: No object is larger, and numbers beyond it (some clients name the largest that they know) mean its end.
+_END: Final = 10**18
 
 
 class BadRangeError(ValueError):
@@ -57,25 +59,25 @@ def content_range(span: Span, size: int) -> str:
     return f"bytes {span.start}-{span.start + span.length - 1}/{size}"
 
 
-def unsatisfied(size: int | None) -> str:
+def unsatisfied(size: int) -> str:
     """The same of an answer that has no part."""
-    return f"bytes */{'*' if size is None else size}"
+    return f"bytes */{size}"
 
 
 def _parsed(text: str) -> ByteRange:
     found = _ONE.fullmatch(text)
     if found is None:
         raise BadRangeError("no range")
-    if found[3] is not None:
-        if not int(found[3]):
+    first, last, suffix = (None if each is None else min(int(each), _END) for each in found.groups())
+    if first is None:
+        if not suffix:
             raise BadRangeError("the last 0 bytes are no range")
-        return ByteRange(suffix=int(found[3]))
-    first = int(found[1])
-    if found[2] is None:
+        return ByteRange(suffix=suffix)
+    if last is None:
         return ByteRange(first)
-    if int(found[2]) < first:
+    if last < first:
         raise BadRangeError("a range ends before it begins")
-    return ByteRange(first, int(found[2]) - first + 1)
+    return ByteRange(first, last - first + 1)
 
 
 def _joined(found: list[Span], new: Span) -> list[Span]:

@@ -36,20 +36,23 @@ def http_date(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
 
 
-def judge(headers: Mapping[str, str], tag: str | None, modified: datetime | None, *, reading: bool) -> Verdict:
-    """What the conditions of a request say, in the order of section 13.2.2; ``tag`` is None also of an absent object.
+def judge(
+    headers: Mapping[str, str], tag: str | None, modified: datetime | None, *, reading: bool, exists: bool = True
+) -> Verdict:
+    """What the conditions of a request say, in the order of section 13.2.2.
 
-    ``reading`` is true for GET and HEAD. An object that is absent has neither tag nor time; ``*`` is any object with a tag.
+    ``reading`` is true for GET and HEAD. An object that is absent (``exists`` false) has neither tag nor time; ``*`` is any
+    object that is there.
     """
     wanted, since = headers.get("if-match"), headers.get("if-unmodified-since")
     if wanted is not None:
-        if not _listed(wanted, tag, weakly=False):
+        if not _listed(wanted, tag, weakly=False, exists=exists):
             return "failed"
     elif since is not None and (limit := _date(since)) is not None and (modified is None or _seconds(modified) > limit):
         return "failed"
     unwanted, changed = headers.get("if-none-match"), headers.get("if-modified-since")
     if unwanted is not None:
-        if _listed(unwanted, tag, weakly=True):
+        if _listed(unwanted, tag, weakly=True, exists=exists):
             return "not modified" if reading else "failed"
     elif changed is not None and reading and modified is not None:
         limit = _date(changed)
@@ -59,21 +62,26 @@ def judge(headers: Mapping[str, str], tag: str | None, modified: datetime | None
 
 
 def range_applies(header: str | None, tag: str | None, modified: datetime | None) -> bool:
-    """Whether ``If-Range`` lets the range stand; without it, always. A weak tag never does, nor another time."""
+    """Whether ``If-Range`` lets the range stand; without it, always. A weak tag never does, nor another time.
+
+    Where the tag is weak the time is no better: two bodies of one second would make a whole that never was.
+    """
     if header is None:
         return True
+    if tag is not None and tag.startswith("W/"):
+        return False
     if header.lstrip().startswith(('"', "W/")):
-        return tag is not None and not tag.startswith("W/") and header.strip() == tag
+        return tag is not None and header.strip() == tag
     limit = _date(header)
     return limit is not None and modified is not None and _seconds(modified) == limit
 
 
-def _listed(header: str, tag: str | None, *, weakly: bool) -> bool:
+def _listed(header: str, tag: str | None, *, weakly: bool, exists: bool) -> bool:
     """Whether a list of tags has this one; ``weakly`` compares without regard to ``W/``."""
+    if header.strip() == "*":
+        return exists
     if tag is None:
         return False
-    if header.strip() == "*":
-        return True
     if weakly:
         return tag.removeprefix("W/") in {each.removeprefix("W/") for each in _TAG.findall(header)}
     return not tag.startswith("W/") and tag in _TAG.findall(header)

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.mending import mended
-from mediagit_storage.serve.access import Gate, may_list, may_read, may_write
+from mediagit_storage.serve.access import Gate, holds_token, may_list, may_read, may_write
 from mediagit_storage.serve.health import Health, HealthProbe
 from mediagit_storage.serve.links import LinkMethod
 from mediagit_storage.serve.metrics import GatewayMetrics, Snapshot
@@ -50,6 +50,10 @@ class Context:
         """What a call of the storage, which blocks, returns or raises; made in a thread."""
         return await self.workers.run(function)
 
+    async def draw(self, function: Callable[[], T]) -> T:
+        """The same for what a page needs, which may take long: objects are given out meanwhile."""
+        return await self.workers.page(function)
+
     def may_read(self, request: HTTPConnection) -> bool:
         """Whether this client may read objects that it knows the key of."""
         return may_read(self.settings, Gate.of(request.scope))
@@ -57,6 +61,11 @@ class Context:
     def may_list(self, request: HTTPConnection) -> bool:
         """Whether this client may list keys, and look at health and metrics."""
         return may_list(self.settings, Gate.of(request.scope))
+
+    def may_know(self, request: HTTPConnection) -> bool:
+        """Whether this client may read what a backend itself says of its trouble."""
+        gate = Gate.of(request.scope)
+        return may_list(self.settings, gate) and (not self.settings.public or holds_token(self.settings.token, gate))
 
     def may_write(self, request: HTTPConnection) -> bool:
         """Whether this client may put and delete: it has the token, and no other site has sent it here."""

@@ -108,6 +108,7 @@ class Exchange:
         self.extra: list[Header] = []
         self._receive = receive
         self._send = send
+        self._listened = False
 
     async def start(self, status: int, headers: Iterable[Header]) -> None:
         """Begin the answer."""
@@ -137,6 +138,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The next event of the client, as ASGI has it, counted."""
+        self._listened = True
         message = await self._receive()
         if message["type"] == "http.request":
             self.received += len(cast("bytes", message.get("body", b"")))
@@ -150,6 +152,9 @@ class Exchange:
             more = [each for each in (*_ALWAYS, *self.extra) if each[0] not in names]
             message = {**message, "headers": [*given, *more]}
             self.status = cast("int", message["status"])
+            if "expect" in self.headers and not self._listened:
+                # It will not send its body now: what it sends next would be taken for it.
+                message["headers"] = [*given, *more, (b"connection", b"close")]
             if self.connection is not None:
                 self.connection.hold()
         elif message["type"] == "http.response.body":

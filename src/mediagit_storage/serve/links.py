@@ -14,9 +14,10 @@ from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.errors import ConfigError
+from mediagit_storage.errors import ConfigError, InvalidKeyError
 from mediagit_storage.keys import check_readable_key
 from mediagit_storage.secrets import Secret
+from mediagit_storage.serve.targets import BadTargetError, key_in
 
 __all__ = ["OBJECTS", "LinkMethod", "Signer", "disposition_of", "object_path"]
 
@@ -25,6 +26,8 @@ OBJECTS: Final = "/-/o/"
 LinkMethod = Literal["GET", "PUT", "DELETE"]
 
 _SECRET_LENGTH: Final = 32
+#: The last second that a link has room for.
+_LATEST: Final = 10**12 - 1
 _QUERY: Final = re.compile(
     r"mgs-expires=(?P<expires>[1-9][0-9]{0,11})(?:&mgs-disposition=(?P<disposition>[^&]+))?"
     r"&mgs-signature=(?P<signature>[0-9a-f]{64})"
@@ -53,11 +56,16 @@ class Signer:
         ``disposition`` is the Content-Disposition of what is got. Raises `ConfigError` and `InvalidKeyError`.
         """
         check_readable_key(key)
-        if expires < 1:
-            raise ConfigError("a link's time is positive: expires counts the seconds from now")
+        try:
+            key_in(object_path(key)[len(OBJECTS) :])
+        except BadTargetError as error:
+            raise InvalidKeyError(f"a gateway gives out no object of that name: {error}", key=key) from None
+        until = self._clock.now_ns() // 1_000_000_000 + expires
+        if expires < 1 or until > _LATEST:
+            raise ConfigError("a link works for 1 second to some 30,000 years: expires counts the seconds")
         if disposition is not None and (method != "GET" or not _is_header(disposition)):
             raise ConfigError("a disposition is for links that get, and is printable ASCII")
-        target = f"{object_path(key)}?mgs-expires={self._clock.now_ns() // 1_000_000_000 + expires}"
+        target = f"{object_path(key)}?mgs-expires={until}"
         if disposition is not None:
             target += f"&mgs-disposition={quote(disposition, safe='')}"
         return f"{target}&mgs-signature={_signature(self._secrets[0], method, target)}"
@@ -65,7 +73,7 @@ class Signer:
     def allows(self, method: str, path: str, query: str) -> bool:
         """Whether a request is what a link lends the right to, now. ``path`` and ``query`` as they came, undecoded."""
         found = _QUERY.fullmatch(query)
-        if found is None:
+        if found is None or not (path.isascii() and query.isascii()):
             return False
         signed = f"{path}?{query[: found.start('signature') - len('&mgs-signature=')]}"
         lent = "GET" if method == "HEAD" else method

@@ -51,14 +51,14 @@ class _Reader:
     async def answer(self) -> None:
         headers = self._exchange.headers
         head = self._exchange.method == "HEAD"
-        wanted: Sequence[ByteRange] = ()
+        wanted: Sequence[ByteRange] | None = ()
         try:
             wanted = () if head else parse_ranges(headers.get("range"))
         except BadRangeError:
-            await self._unsatisfied(await self._look())
-            return
+            wanted = None
         known: ObjectInfo | None = None
-        if head or len(wanted) > 1 or "if-range" in headers or any(name in headers for name in CONDITIONS):
+        conditional = any(name in headers for name in (*CONDITIONS, "if-range"))
+        if head or conditional or wanted is None or len(wanted) > 1:
             known = await self._look()
             tag = entity_tag(known, exact=self._exact)
             verdict = judge(headers, tag, known.modified, reading=True)
@@ -67,7 +67,9 @@ class _Reader:
                 return
             if not range_applies(headers.get("if-range"), tag, known.modified):
                 wanted = ()
-        if head and known is not None:
+        if wanted is None:
+            await self._unsatisfied(known or await self._look())
+        elif head and known is not None:
             await self._head(known)
         elif known is not None and len(wanted) > 1:
             await self._parts(known, wanted)
@@ -151,7 +153,8 @@ class _Reader:
         await self._exchange.body(b"")
 
     async def _unsatisfied(self, info: ObjectInfo) -> None:
-        await self._exchange.plain(416, headers=[(b"content-range", unsatisfied(info.size).encode())])
+        size = [] if info.size is None else [(b"content-range", unsatisfied(info.size).encode())]
+        await self._exchange.plain(416, headers=size)
 
     def _headers(self, info: ObjectInfo) -> list[Header]:
         settings = self._context.settings

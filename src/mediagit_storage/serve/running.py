@@ -46,7 +46,7 @@ class ListenOptions:
     ``connections``  of clients at once, as far as the system has descriptors (the process's limit is raised); one more takes
                      the place of the one that has idled longest
     ``head``         seconds that a client has for the head of its request
-    ``idle``         seconds that a client has to take what waits for it; the slowest reader gets about 4 KB/s
+    ``idle``         seconds that a client has to take what waits for it; the slowest reader gets about 1 KB/s
     ``keep_alive``   seconds that a connection waits for another request
     ``drain``        seconds that requests have to end when the gateway is to stop
     ===============  ===============================================================================================
@@ -150,7 +150,8 @@ class Listener:
 
     async def _serve(self, started: Callable[[], None], *, signals: bool) -> int | None:
         options, received = self._options, list[int]()
-        guards = Guards(Limits(options.connections, options.head, options.idle), self._gateway.context.gateway_metrics)
+        limits = Limits(room_for(options.connections), options.head, options.idle)
+        guards = Guards(limits, self._gateway.context.gateway_metrics)
         config = uvicorn.Config(
             self._gateway,
             http=cast("type[asyncio.Protocol]", _protocols(guards)),

@@ -29,13 +29,15 @@ def service_routes(context: Context) -> list[BaseRoute]:
         health = await context.health()
         document: dict[str, JSON] = {"ready": health.ready, "at": health.at.isoformat().replace("+00:00", "Z")}
         if context.may_list(request):
+            told = context.may_know(request)
             document["backends"] = [
                 {
                     "name": each.name,
                     "up": each.up,
                     "needed": each.needed,
                     "seconds": round(each.seconds, 4),
-                    "detail": each.detail,
+                    # It may name hosts, accounts and paths.
+                    "detail": each.detail if told else "",
                 }
                 for each in health.backends
             ]
@@ -44,6 +46,7 @@ def service_routes(context: Context) -> list[BaseRoute]:
     async def metrics(request: Request) -> Response:
         """Everything that was counted, for Prometheus."""
         if not context.may_list(request):
+            context.gateway_metrics.refused("token")
             return PlainTextResponse("unauthorized\n", 401, headers={**_FRESH, "www-authenticate": CHALLENGE})
         kind, text = context.gateway_metrics.exposition()
         return Response(text, media_type=kind, headers=_FRESH)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.secrets import Secret
@@ -30,6 +31,9 @@ class Access(NamedTuple):
     agent: str
 
 
+#: What browsers send as ``Origin``; ``null`` would be every page in a sandbox.
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[^\s/?#@:\[\]A-Z]+)(?::[0-9]+)?")
+_NAME: Final = re.compile(r"\[[^\s/\[\]]+\]|[^\s/?#@:\[\]A-Z]+")
 AccessLog = Callable[[Access], None]
 
 
@@ -40,6 +44,8 @@ class ServeSettings:
     ==================  =============================================================================================
     ``reads``           ``open`` to everybody, or only with the ``token`` (or a signed link)
     ``listing``         whether who may read may also list keys, and see the console, metrics and the parts of health
+    ``public``          whether everybody on the network is meant to read: other sites may then show objects, and what
+                        a backend says of its trouble is for the token
     ``writable``        whether objects can be put and deleted, always with the ``token`` (or a signed link)
     ``token``           what clients send as ``Authorization: Bearer TOKEN``, or as the password of Basic
     ``signer``          signs and checks links (`Context.signed_link`); None for no links
@@ -61,6 +67,7 @@ class ServeSettings:
 
     reads: Literal["open", "token"] = "open"
     listing: bool = True
+    public: bool = False
     writable: bool = False
     token: Secret | None = None
     signer: Signer | None = None
@@ -83,6 +90,14 @@ class ServeSettings:
             raise ConfigError("a gateway that is written to, or reads only for some, needs a token")
         if self.token is not None and len(self.token.reveal()) < 16:
             raise ConfigError("a token has at least 16 characters")
+        if self.cache_control is not None and not (self.cache_control.isascii() and self.cache_control.isprintable()):
+            raise ConfigError("a Cache-Control is one line of printable ASCII")
+        for each in self.cors:
+            if each != "*" and not _ORIGIN.fullmatch(each):
+                raise ConfigError(f"{each!r} is no origin: it looks like https://their.example, in lower case")
+        for each in self.hosts or ():
+            if not _NAME.fullmatch(each):
+                raise ConfigError(f"{each!r} is no name of a server: it has no port, no path and no upper case")
         if self.concurrency < 1 or self.uploads < 1:
             raise ConfigError("a gateway answers at least one request at once")
 

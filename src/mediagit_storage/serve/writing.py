@@ -24,7 +24,7 @@ from mediagit_storage.serve.context import Context
 from mediagit_storage.serve.exchange import ClientGoneError, Exchange
 from mediagit_storage.types import Attributes, Checksum, ObjectInfo
 
-__all__ = ["BadRequestError", "delete_object", "put_object"]
+__all__ = ["BadRequestError", "NoLengthError", "delete_object", "put_object"]
 
 #: An upload of so many bytes is taken into memory first: it can then be sent to the storage again, and costs one call.
 _SMALL: Final = 1024 * 1024
@@ -34,14 +34,20 @@ class BadRequestError(ValueError):
     """Something about the request is wrong; the words are for the client."""
 
 
+class NoLengthError(Exception):
+    """An upload names neither its length nor chunks: HTTP takes it for an empty one, and its client may not mean that."""
+
+
 async def put_object(context: Context, exchange: Exchange, key: str) -> None:
     """Store what the client sends, all of it or nothing, and answer 201 (``If-None-Match: *``) or 204.
 
     A client that leaves, is silent for too long, or sends something else than it announced stores nothing. Errors of the
-    storage are raised, and `BadRequestError`, `ClientGoneError` and `ClientSlowError`.
+    storage are raised, and `BadRequestError`, `NoLengthError`, `ClientGoneError` and `ClientSlowError`.
     """
     headers = exchange.headers
     size = _announced(headers.get("content-length"))
+    if size is None and "transfer-encoding" not in headers and exchange.scope.get("http_version") != "2":
+        raise NoLengthError
     if "content-range" in headers:
         raise BadRequestError("a part of an object cannot be put")
     most = context.settings.max_body
@@ -153,7 +159,9 @@ async def _conditions(context: Context, exchange: Exchange, key: str) -> tuple[b
     given.pop("if-modified-since", None)
     if not given:
         return False, None
-    if {name: value.strip() for name, value in given.items()} == {"if-none-match": "*"} and exchange.method == "PUT":
+    creates = {name: value.strip() for name, value in given.items()} == {"if-none-match": "*"}
+    # Who waits to be told to go on with an upload is spared it where it is known to fail.
+    if creates and exchange.method == "PUT" and "expect" not in exchange.headers:
         return True, None
     try:
         info: ObjectInfo | None = await context.run(lambda: context.storage.stat(key))
@@ -161,7 +169,8 @@ async def _conditions(context: Context, exchange: Exchange, key: str) -> tuple[b
         info = None
     exact = context.storage.capabilities.exact_etags
     tag = None if info is None else entity_tag(info, exact=exact)
-    if judge(given, tag, None if info is None else info.modified, reading=False) != "go on":
+    modified = None if info is None else info.modified
+    if judge(given, tag, modified, reading=False, exists=info is not None) != "go on":
         raise PreconditionError("the object is not the one that the request is about")
     return info is None, None if info is None else info.etag
 
@@ -173,9 +182,19 @@ def _attributes(context: Context, headers: dict[str, str], key: str) -> Attribut
         content_type=headers.get("content-type") or guess_content_type(key) if typed else None,
         cache_control=None if _is_browsers_own(headers) else headers.get("cache-control"),
         content_encoding=headers.get("content-encoding"),
-        content_disposition=headers.get("content-disposition"),
+        content_disposition=_text(headers.get("content-disposition")),
     )
     return found if found.named() else None
+
+
+def _text(header: str | None) -> str | None:
+    """A header as its sender meant it: file names come in UTF-8, and go out so again."""
+    if header is None or header.isascii():
+        return header
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return header
 
 
 def _is_browsers_own(headers: dict[str, str]) -> bool:

@@ -158,6 +158,23 @@ def test_what_is_stored_never_runs(visit):
     for name in ("page.html", "%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E.svg"):
         visitor.go(f"/-/o/hostile/{name}")
         assert page.evaluate("window.owned") is None
+    # Nor where an element or a worker could be put into a page: what is stored is no script of the console's.
+    visitor.go("/-/browse/")
+    script = """() => new Promise((resolve) => {
+      const made = Object.assign(document.createElement("script"), { src: "/-/o/hostile/run.js" });
+      made.onload = () => resolve("it ran");
+      made.onerror = () => resolve("refused");
+      document.head.append(made);
+    })"""
+    assert page.evaluate(script) == "refused"
+    workers = """async () => [
+      await navigator.serviceWorker.register("/-/o/hostile/run.js").then(() => "registered", () => "refused"),
+      await (async () => new Worker("/-/o/hostile/run.js"))().then(
+        (made) => new Promise((resolve) => (made.onerror = () => resolve("refused"))), () => "refused"),
+    ]"""
+    assert page.evaluate(workers) == ["refused", "refused"]
+    assert page.evaluate("window.owned") is None
+    visitor.trouble.clear()
     assert dialogs == []
 
 

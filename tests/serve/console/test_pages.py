@@ -21,7 +21,7 @@ from mediagit_storage.secrets import Secret
 from mediagit_storage.serve.app import build
 from mediagit_storage.serve.console import routes
 from mediagit_storage.serve.console.failing import failure_of
-from mediagit_storage.serve.console.replies import POLICY
+from mediagit_storage.serve.console.replies import policy
 from mediagit_storage.serve.links import Signer
 from mediagit_storage.serve.settings import ServeSettings
 from mediagit_storage.storage import Storage
@@ -75,10 +75,15 @@ def paths(store: Storage) -> list[str]:
 def test_every_page_is_strict_and_whole(serve, samples):
     """Each is well-formed, has one heading, names for everything that can be used, and nothing that a policy would stop."""
     served = serve(samples, **WRITABLE)
+    nonces: list[str] = []
     for path in paths(samples):
         answer = served.get(path)
         page = document(answer, 404 if "none" in path.rpartition("-/")[2].split("/") and "browse" not in path else 200)
-        assert answer.headers["content-security-policy"] == POLICY
+        (nonce,) = {values["nonce"] for tag, values in page.elements if "nonce" in values}
+        assert answer.headers["content-security-policy"] == policy(nonce)
+        sheets = [values for values, _ in page.all("link") if values["rel"] == "stylesheet"]
+        assert {values["nonce"] for values in [*sheets, *(values for values, _ in page.all("script"))]} == {nonce}
+        nonces.append(nonce)
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "private, no-cache"
         assert len(page.all("h1")) == 1, path
@@ -106,6 +111,7 @@ def test_every_page_is_strict_and_whole(serve, samples):
             ), values
         for values, _ in page.all("dialog"):
             assert values["aria-labelledby"] in ids
+    assert len(set(nonces)) == len(nonces), "a nonce that comes twice can be known beforehand"
 
 
 def test_names_and_contents_that_mean_harm_are_text(serve, samples):
@@ -435,6 +441,28 @@ class Stuck(MemoryBackend):
 def test_a_storage_that_hangs_is_told_of_in_time():
     page = document(asked(Stuck(), "/-/browse/", patience=0.05), 504)
     assert page.one("h1")[1] == "The storage takes too long to answer"
+
+
+def test_a_form_that_does_not_come_is_not_waited_for():
+    settings = ServeSettings(reads="token", token=Secret(TOKEN), signer=Signer([Secret("s" * 32)]))
+    gateway = build(Storage(MemoryBackend()), settings, CollectorRegistry())
+    app = Starlette(routes=routes(gateway.context, patience=0.05))
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "server": ("x", 80), "root_path": "",
+        "path": "/-/api/link", "raw_path": b"/-/api/link", "query_string": b"",
+        "headers": [(b"authorization", BEARER["Authorization"].encode())],
+    }  # fmt: skip
+    sent: list[dict] = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    asyncio.run(app(scope, receive, send))
+    gateway.close()
+    assert sent[0]["status"] == 408
 
 
 def test_health_and_numbers(serve, samples):

@@ -51,7 +51,7 @@ class Frame:
     """What pages have in common: the storage's ``place``, and the URLs of assets by name.
 
     ``writable`` offers uploads and deletes, ``creates`` tells that the storage can refuse to write over what is there,
-    ``signs`` offers signed links.
+    ``signs`` offers signed links. ``nonce`` is new for every answer: nothing runs that does not name it.
     """
 
     place: str
@@ -59,6 +59,7 @@ class Frame:
     writable: bool = False
     creates: bool = False
     signs: bool = False
+    nonce: str = ""
 
 
 def icon(name: str) -> Html:
@@ -75,13 +76,13 @@ def page(frame: Frame, title: str, section: Section | None, *content: Part, scri
         element("meta", {"charset": "utf-8"}),
         element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
         element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("title", {}, f"{printable(title)} · {printable(frame.place)}"),
+        element("title", {}, " · ".join(dict.fromkeys([printable(title), printable(frame.place)]))),
         element("link", {"rel": "icon", "type": "image/svg+xml", "href": frame.assets["icon.svg"]}),
-        element("link", {"rel": "stylesheet", "href": frame.assets["console.css"]}),
+        element("link", {"rel": "stylesheet", "href": frame.assets["console.css"], "nonce": frame.nonce}),
         # Before the page is drawn, so that it does not flash in the other colours.
-        element("script", {"src": frame.assets["theme.js"]}),
+        element("script", {"src": frame.assets["theme.js"], "nonce": frame.nonce}),
         *(
-            element("script", {"type": "module", "src": frame.assets[name]})
+            element("script", {"type": "module", "src": frame.assets[name], "nonce": frame.nonce})
             for name in ("console.js", script)
             if name is not None
         ),

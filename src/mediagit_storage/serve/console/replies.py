@@ -13,24 +13,12 @@ from mediagit_storage.serve.console.assets import Asset
 from mediagit_storage.serve.console.markup import Html
 from mediagit_storage.types import JSON
 
-__all__ = ["POLICY", "asset_reply", "html_reply", "json_reply"]
+__all__ = ["asset_reply", "html_reply", "json_reply", "policy"]
 
-#: Pages take what is theirs from the gateway itself and run no script or style that stands in them.
-POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "media-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
-)
+#: What is no page runs nothing and shows nothing.
+_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 _SAFE: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": _NOTHING,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -43,9 +31,30 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _UNKEPT: Final = "private, no-cache"
 
 
-def html_reply(page: Html, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
-    """A page."""
-    every = {**_SAFE, "Cache-Control": _UNKEPT, **headers}
+def policy(nonce: str) -> str:
+    """What a page may do: scripts and styles need its own ``nonce``, since the same origin also gives out what is stored.
+
+    Pictures, media and requests are the gateway's own; nothing is inline, and no worker is ever started.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'nonce-{nonce}'",
+            f"style-src 'nonce-{nonce}'",
+            "img-src 'self'",
+            "media-src 'self'",
+            "connect-src 'self'",
+            "worker-src 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        )
+    )
+
+
+def html_reply(page: Html, nonce: str, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+    """A page, which names ``nonce`` on its scripts and styles."""
+    every = {**_SAFE, "Content-Security-Policy": policy(nonce), "Cache-Control": _UNKEPT, **headers}
     return Response(page.encode(), status, every, "text/html; charset=utf-8")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -21,9 +24,17 @@ from mediagit_storage.serve.access import CHALLENGE
 from mediagit_storage.serve.answers import retry_after, status_of
 from mediagit_storage.serve.console import browsing, status
 from mediagit_storage.serve.console.assets import load_assets
-from mediagit_storage.serve.console.failing import NO_SUCH_PAGE, NOT_LISTED, TOKEN_NEEDED, failure_of, failure_page
+from mediagit_storage.serve.console.failing import (
+    NO_SUCH_PAGE,
+    NOT_LISTED,
+    TOKEN_NEEDED,
+    Failure,
+    failure_of,
+    failure_page,
+)
 from mediagit_storage.serve.console.layout import Frame
 from mediagit_storage.serve.console.listing import Page, found_page, listed_page
+from mediagit_storage.serve.console.markup import Html
 from mediagit_storage.serve.console.names import browse_url
 from mediagit_storage.serve.console.replies import asset_reply, html_reply, json_reply
 from mediagit_storage.serve.console.seeing import Wanted, see
@@ -42,6 +53,7 @@ _GRACE: Final = 1.0
 _FORM_BYTES: Final = 8192
 #: How long a signed link works, in seconds.
 _LINK_SECONDS: Final = 24 * 3600
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -121,17 +133,30 @@ class _Console:
         return guarded
 
     def _refusal(self, request: Request) -> Response:
+        self._context.gateway_metrics.refused("token")
         if self._context.settings.reads == "token" or self._context.settings.token is not None:
-            page = failure_page(self._frame, TOKEN_NEEDED, 401, _here(request))
-            return html_reply(page, 401, {"WWW-Authenticate": CHALLENGE})
-        return html_reply(failure_page(self._frame, NOT_LISTED, 403, _here(request)), 403)
+            return self._failed(request, TOKEN_NEEDED, 401, {"WWW-Authenticate": CHALLENGE})
+        return self._failed(request, NOT_LISTED, 403)
 
     def _failure(self, request: Request, error: Exception) -> Response:
         status = status_of(error)
         if status >= 500:
             emit(Event("serve.error", f"GET {_here(request)}: {type(error).__name__}: {error}", None))
         headers = {"Retry-After": str(retry_after(error))} if status == 503 else {}
-        return html_reply(failure_page(self._frame, failure_of(error), status, _here(request)), status, headers)
+        return self._failed(request, failure_of(error), status, headers)
+
+    def _failed(
+        self, request: Request, failure: Failure, status: int, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Response:
+        here = _here(request)
+        return self._drawn(lambda frame: failure_page(frame, failure, status, here), status, headers)
+
+    def _drawn(
+        self, draw: Callable[[Frame], Html], status: int = 200, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Response:
+        """A page, with a nonce that no other answer has."""
+        frame = replace(self._frame, nonce=secrets.token_urlsafe(16))
+        return html_reply(draw(frame), frame.nonce, status, headers)
 
     async def _ask(self, function: Callable[[], T]) -> T:
         """What a call of the storage gives, within the time that a page has."""
@@ -141,7 +166,7 @@ class _Console:
                 return function()
 
         try:
-            return await asyncio.wait_for(self._context.run(bounded), self._patience + _GRACE)
+            return await asyncio.wait_for(self._context.draw(bounded), self._patience + _GRACE)
         except TimeoutError as error:
             if isinstance(error, StorageTimeoutError):
                 raise
@@ -162,7 +187,7 @@ class _Console:
             way="contains" if query.get("in") == "contains" else "begins",
         )
         found = await self._ask(lambda: self._found(asked))
-        return html_reply(browsing.browse_page(self._frame, asked, found, self._now()))
+        return self._drawn(lambda frame: browsing.browse_page(frame, asked, found, self._now()))
 
     def _found(self, asked: browsing.Request) -> Page:
         storage = self._context.storage
@@ -178,12 +203,12 @@ class _Console:
             return RedirectResponse(browse_url(""), 303)
         wanted = Wanted(key, query.get("version") or None, large="large" in query, versions="versions" in query)
         seen = await self._ask(lambda: see(self._context.storage, wanted))
-        return html_reply(view_page(self._frame, seen, self._now()))
+        return self._drawn(lambda frame: view_page(frame, seen, self._now()))
 
     async def health(self, request: Request) -> Response:
         """Whether the storage answers, and what the gateway has counted."""
-        page = status.health_page(self._frame, await self._context.health(), self._context.metrics())
-        return html_reply(page)
+        health, counted = await self._context.health(), self._context.metrics()
+        return self._drawn(lambda frame: status.health_page(frame, health, counted))
 
     # ---- for scripts
 
@@ -196,17 +221,24 @@ class _Console:
 
         Never a 401: a browser would ask for a password in a window of its own.
         """
-        return json_reply({"v": 1, "accepted": self._context.may_write(request)})
+        accepted = self._context.may_write(request)
+        if not accepted:
+            self._context.gateway_metrics.refused("token")
+        return json_reply({"v": 1, "accepted": accepted})
 
     async def link(self, request: Request) -> Response:
         """A signed link to an object, for who may list."""
         if not self._frame.signs:
             return self._no_page(request)
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _FORM_BYTES:
-                return json_reply({"v": 1, "error": "too large"}, 413)
+        try:
+            async with asyncio.timeout(self._patience):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > _FORM_BYTES:
+                        return json_reply({"v": 1, "error": "too large"}, 413)
+        except TimeoutError:
+            return json_reply({"v": 1, "error": "too slow"}, 408)
         key = _texts(bytes(body).decode("ascii", "replace")).get("key", "")
         return json_reply({"v": 1, "url": self._context.signed_link(key, expires=_LINK_SECONDS)})
 
@@ -221,7 +253,7 @@ class _Console:
         return RedirectResponse(browse_url(""), 303) if request.scope["path"] == "/-/" else self._no_page(request)
 
     def _no_page(self, request: Request) -> Response:
-        return html_reply(failure_page(self._frame, NO_SUCH_PAGE, 404, _here(request)), 404)
+        return self._failed(request, NO_SUCH_PAGE, 404)
 
 
 def _here(request: Request) -> str:

@@ -22,6 +22,7 @@ HOSTILE: Final = {
     f'<rect width="90" height="60" fill="teal"/><script>{_SCRIPT}</script></svg>',
     "hostile/page.html": f"<!doctype html><title>x</title><script>{_SCRIPT}</script><img src=x onerror={_SCRIPT}>",
     "hostile/notes.md": f"# Notes\n\n<script>{_SCRIPT}</script>\n\n[click](javascript:{_SCRIPT})\n",
+    "hostile/run.js": _SCRIPT,
     "hostile/javascript:alert(1)": "not a link",
     "hostile/\u202egpj.exe": "turned around",
     'hostile/"><script>alert(1)</script>.txt': "quoted",
