@@ -22,6 +22,8 @@ __all__ = [
     "EventCallback",
     "Listener",
     "Overhearing",
+    "acting_as",
+    "current_actor",
     "current_listener",
     "details_wanted",
     "emit",
@@ -102,6 +104,24 @@ def stop_overhearing(token: Overhearing) -> None:
 def current_listener() -> Listener | None:
     """Who receives the events of the current context, or None."""
     return _listener.get()
+
+
+_actor: ContextVar[str | None] = ContextVar("mediagit_storage_actor", default=None)
+
+
+@contextmanager
+def acting_as(actor: str) -> Iterator[None]:
+    """Name who acts in the calls inside, for a program that works for many: the audit log says it. Workers inherit it."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def current_actor() -> str | None:
+    """Whom the innermost `acting_as` names; None outside of all."""
+    return _actor.get()
 
 
 def details_wanted() -> bool:

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import inspect
 import os
+import signal
 import threading
 import traceback
 import weakref
@@ -16,9 +17,13 @@ import trio
 
 import mediagit_storage as mgs
 from mediagit_storage.aio import AsyncStorage
+from mediagit_storage.aio.lane import Lane
 from mediagit_storage.backend import BatchLimits, Completion, Content
 from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.http.retry import RetryPolicy, Rules
+from mediagit_storage.layers.observe import Hook, ObserveLayer, acting_as
 from mediagit_storage.layers.prefix import PrefixLayer
+from mediagit_storage.layers.retry import RetryLayer
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.stacking import make_stack
 from mediagit_storage.testing.wrappers import CallLog
@@ -516,6 +521,225 @@ def test_a_batch_nobody_runs_warns():
         asyncio.run(story())
 
 
+# ---- cleaning up
+
+
+def mgs_threads():
+    return [each.name for each in threading.enumerate() if each.name.startswith("mgs-")]
+
+
+def test_a_storage_is_closed_in_a_task_that_is_cancelled(run, server):
+    """Also in a scope whose time is over, or that somebody has cancelled."""
+    stores = []
+
+    async def used():
+        async with AsyncStorage(server.backend()) as store:
+            stores.append(store.storage)
+            await store.get("held")
+
+    async def story():
+        await cancelled_after(server.arrived).run(used)
+        for ended in (mgs.scope(timeout=0.02), mgs.scope()):
+            with pytest.raises((mgs.StorageTimeoutError, mgs.CancelledError)), ended as around:  # noqa: PT012
+                async with AsyncStorage(server.backend()) as store:
+                    stores.append(store.storage)
+                    if around.remaining() is None:
+                        around.cancel()
+                    await store.get("held")
+
+    run(story())
+    for each in stores:
+        with pytest.raises(mgs.ClosedError):
+            each.get("k")
+    for thread in threading.enumerate():
+        if thread.name.startswith("mgs-"):
+            # Told of the end, and about to end itself.
+            thread.join(10)
+    assert mgs_threads() == []
+
+
+def test_files_and_streams_are_closed_in_a_task_that_is_cancelled(run):
+    """What was written is not stored, and no thread waits for the rest of it."""
+    backend = MemoryBackend("m")
+    mgs.Storage(backend, owned=False).put("k", b"x" * 5_000_000)
+    ready, left = threading.Semaphore(0), []
+
+    async def written(store):
+        async with store.open("new", "wb") as file:
+            left.append(file)
+            await file.write(b"y" * 600_000)
+            await file.write(b"y")
+            ready.release()
+            await forever()
+
+    async def committed(store):
+        file = await store.open("new", "wb")
+        left.append(file)
+        await file.write(b"y" * 600_000)
+        ready.release()
+        try:
+            await forever()
+        finally:
+            if trio.lowlevel.in_trio_task():
+                await file.close()
+            else:
+                await file.abort()
+
+    async def streamed(store):
+        async with store.stream("k") as stream:
+            left.append(stream)
+            await anext(stream)
+            ready.release()
+            await forever()
+
+    async def story():
+        async with AsyncStorage(backend) as store:
+            for each in (written, committed, streamed):
+                await cancelled_after(ready).run(lambda each=each: each(store))
+            assert left[0].closed
+            assert left[1].closed
+            with pytest.raises(StopAsyncIteration):
+                await anext(left[2])
+            assert "mgs-writer" not in mgs_threads()
+            assert not await store.exists("new")
+
+    run(story())
+
+
+async def forever():
+    while True:
+        await pause()
+
+
+def test_a_stream_that_was_cut_off_does_not_look_whole(run, server):
+    """Who gives one step a time limit and goes on gets an error, not an end."""
+
+    async def story():
+        async with AsyncStorage(server.backend()) as store, AsyncClosing(store.stream("held")) as stream:
+            await cancelled_after(server.arrived).run(lambda: anext(stream))
+            for _ in range(2):
+                with pytest.raises(mgs.CancelledError):
+                    await anext(stream)
+
+    run(story())
+
+
+class AsyncClosing:
+    """Close at the end, without opening at the beginning."""
+
+    def __init__(self, items):
+        self.items = items
+
+    async def __aenter__(self):
+        return self.items
+
+    async def __aexit__(self, *_):
+        await self.items.aclose()
+
+
+def test_a_stream_is_closed_while_another_task_waits_for_it(run, server):
+    async def story():
+        async with AsyncStorage(server.backend()) as store:
+            stream = store.stream("held")
+
+            async def reads():
+                with pytest.raises(mgs.CancelledError):
+                    await anext(stream)
+
+            async def closes():
+                await until(server.arrived)
+                await stream.aclose()
+                await until(server.dropped)
+
+            await together(reads, closes)
+
+    run(story())
+
+
+@pytest.mark.parametrize("way", ["lane", "pool"])
+def test_what_gets_no_thread_is_refused_and_not_done_later(run, way, monkeypatch):
+    def none_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def story():
+        async with AsyncStorage(MemoryBackend("m")) as store:
+            data = b"x" if way == "lane" else b"x" * 2_000_000
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", none_left)
+                with pytest.raises(RuntimeError, match="new thread"):
+                    await store.put("refused", data)
+            await store.put("k", data)
+            assert [each.key async for each in store.list()] == ["k"]
+
+    run(story())
+
+
+def test_an_interrupt_between_the_beginning_and_the_wait(monkeypatch):
+    """Ctrl-C stops the call, and its answer wakes nobody who waits for something else."""
+    begin = Lane.begin
+
+    def interrupted(lane, call):
+        begin(lane, call)
+        signal.raise_signal(signal.SIGINT)
+
+    async def story():
+        async with AsyncStorage(MemoryBackend("m")) as store:
+            with monkeypatch.context() as patched:
+                patched.setattr(Lane, "begin", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    await store.put("k", b"x")
+            for _ in range(10):
+                await trio.sleep(0.001)
+            await store.put("l", b"x")
+
+    trio.run(story)
+
+
+def test_a_put_that_waits_for_another_attempt_can_be_cancelled(run, server):
+    """Through the layer `retry`: its pause, here of minutes, ends at once; so it does when the task's own time is over."""
+    told = threading.Semaphore(0)
+    pauses = RetryPolicy(attempts=5, base=600.0, cap=600.0, total=None)
+
+    async def story():
+        rules = Rules(pauses, random=lambda: 1.0)
+        async with AsyncStorage(RetryLayer(server.backend(attempts=1), rules=rules)) as store:
+            await cancelled_after(told).run(lambda: store.put("busy-1", b"x"))
+            with pytest.raises(mgs.StorageTimeoutError), mgs.scope(timeout=0.05):
+                await store.put("held-2", b"x")
+        assert server.requests.count("busy-1") == 1
+        assert server.requests.count("held-2") == 1
+
+    with mgs.on_event(lambda _: told.release()):
+        run(story())
+
+
+def test_cleaning_up_does_not_wait_for_a_thread_of_the_pool(run, server):
+    """All of them wait for a server that does not answer; who gives up his writer or stream goes on at once."""
+
+    async def story():
+        async with AsyncStorage(server.backend(), threads=1) as store:
+            file = await store.open("k", "wb")
+            await file.write(b"x" * 600_000)
+            stream = store.stream("other")
+            await anext(stream)
+
+            async def hangs():
+                with pytest.raises(mgs.ClosedError):
+                    await store.copy("a", "held")
+
+            async def gives_up():
+                await until(server.arrived)
+                while "held" not in server.requests:
+                    await pause()
+                await file.abort()
+                await stream.aclose()
+                await store.close()
+
+            await together(hangs, gives_up)
+
+    run(story())
+
+
 # ---- what a task brings along
 
 
@@ -567,6 +791,28 @@ def test_who_listens_where_the_storage_is_opened_hears_all(run, server):
         assert [each.kind for each in heard] == ["retry", "retry"]
 
     run(story())
+
+
+def test_the_audit_log_names_who_acts_in_the_task(run):
+    """And nobody else, however many tasks go together."""
+    seen = []
+
+    class Seeing(Hook):
+        def ended(self, record):
+            seen.append((record.key, record.actor))
+
+    async def story():
+        async with AsyncStorage(ObserveLayer(MemoryBackend("m"), hooks=[Seeing()])) as store:
+
+            async def one(name):
+                with acting_as(name):
+                    await store.put(name, b"x")
+                    await store.get(name)
+
+            await together(lambda: one("ann"), lambda: one("bob"), lambda: store.put("nobody", b"x"))
+
+    run(story())
+    assert sorted(seen, key=str) == [("ann", "ann")] * 2 + [("bob", "bob")] * 2 + [("nobody", None)]
 
 
 def test_a_source_runs_in_the_context_of_its_task(run):

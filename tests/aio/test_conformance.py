@@ -30,6 +30,8 @@ class TestMemory(AsyncCase, ConformanceSuite):
 
 class TestLocal(AsyncCase, ConformanceSuite):
     variant = True
+    # It has no pages, and syncs each object to the disk.
+    many = 101
 
     def open_backend(self):
         return LocalBackend(self.folder)

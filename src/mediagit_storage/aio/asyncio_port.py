@@ -65,13 +65,26 @@ class AsyncioPort(Port):
             watched.enter_context(scope.on_cancel(lambda: self.call_soon(end)))
             return await self._wait(call, begin)
 
-    async def _settled(self, call: Call[T]) -> None:
-        """Wait on for the answer. Being cancelled once more changes nothing: the call is being stopped already."""
+    async def see_through(self, call: Call[T], begin: Callable[[Call[T]], None]) -> T:
+        """See `Port.see_through`. A task that is cancelled meanwhile hears of it afterwards."""
+        begin(call)
+        cancelled: asyncio.CancelledError | None = None
+        while not call.over:
+            cancelled = await self._settled(call) or cancelled
+        self._gone_on(call)
+        value = call.taken()
+        if cancelled is not None:
+            raise cancelled
+        return value
+
+    async def _settled(self, call: Call[T]) -> asyncio.CancelledError | None:
+        """Wait on for the answer. Being cancelled (once more) does not end the call, and is what this returns."""
         future = call.waiter = self._loop.create_future()
         try:
             await future
-        except asyncio.CancelledError:
-            return
+        except asyncio.CancelledError as error:
+            return error
+        return None
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """See `Port.call_soon`."""

@@ -103,6 +103,10 @@ class Port(ABC):
         """Begin a call and wait for its answer. A task that is cancelled meanwhile has the call stopped."""
 
     @abstractmethod
+    async def see_through(self, call: Call[T], begin: Callable[[Call[T]], None]) -> T:
+        """Begin a call and wait for its answer, also in a task that is cancelled, before or meanwhile: nothing stops it."""
+
+    @abstractmethod
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the loop call ``callback``, from any thread. `RuntimeError` when it has ended."""
 

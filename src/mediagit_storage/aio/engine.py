@@ -13,7 +13,7 @@ from mediagit_storage.aio.lane import Lane, OperationCall, Value
 from mediagit_storage.aio.workers import WorkCall, Workers
 from mediagit_storage.backend import BatchLimits, DeleteOperation, Operation, PutOperation, StorageBackend
 from mediagit_storage.errors import ClosedError
-from mediagit_storage.events import Listener, current_listener
+from mediagit_storage.events import Listener, current_actor, current_listener
 from mediagit_storage.scope import Scope, context_inside, inner_scope
 
 __all__ = ["Course", "Engine"]
@@ -44,10 +44,10 @@ class Engine:
 
     @property
     def travels(self) -> bool:
-        """Whether an operation of the running task may go with others: the storage has batches, and events reach whom
-        they would reach from a thread of its own.
+        """Whether an operation of the running task may go with others: the storage has batches, events reach whom they
+        would reach from a thread of its own, and the audit log needs no name of who acts.
         """
-        return self._batches and current_listener() == self._listener
+        return self._batches and current_listener() == self._listener and current_actor() is None
 
     async def carry_out(self, operation: Operation) -> Value:
         """One operation, with others. Only where it `travels`."""
@@ -59,19 +59,31 @@ class Engine:
         call.operation = operation
         return await port.wait(call, lane.begin)
 
-    async def in_thread(self, work: Callable[[], T], *, settles: bool = True, apart: bool = False) -> T:
+    async def in_thread(self, work: Callable[[], T], *, settles: bool = True) -> T:
         """What ``work`` returns, called in a thread, in the context of the running task.
 
-        ``settles``: it may change something, so who cancels it waits for its end. ``apart``: it waits for its caller now
-        and then, so it has a thread of its own.
+        ``settles``: it may change something, so who cancels it waits for its end.
         """
-        return await self.step(work, self.course(), settles=settles, apart=apart)
+        return await self.step(work, self.course(), settles=settles)
 
-    async def step(self, work: Callable[[], T], course: Course, *, settles: bool = False, apart: bool = False) -> T:
+    async def step(self, work: Callable[[], T], course: Course, *, settles: bool = True) -> T:
         """The same for one of several steps, which are taken one after the other."""
         port = self.port()
         call = WorkCall(port, self._workers, course.scope, course.context, work, settles=settles)
-        return await port.wait(call, self._workers.begin_apart if apart else self._workers.begin)
+        return await port.wait(call, self._workers.begin)
+
+    async def see_through(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, called in a thread of its own, outside of all scopes, even where the task is cancelled.
+
+        For cleaning up, which must be done however a task ends, and must not wait for those whose end it may be. Where the
+        storage is closed it is done at once.
+        """
+        if self._closed:
+            return work()
+        port, scope = self.port(), Scope()
+        context = Context().run(context_inside, scope)
+        call = WorkCall(port, self._workers, scope, context, work, settles=True)
+        return await port.see_through(call, self._workers.begin_apart)
 
     @staticmethod
     def course() -> Course:

@@ -117,15 +117,22 @@ class AsyncWriter:
 
         Raises what the put raised; nothing is stored then.
         """
-        if not self._writer.closed:
+        if self._writer.closed:
+            return
+        try:
             await self._step(self._commit)
+        except BaseException as error:
+            # Cut off before it began. A coroutine that is dropped must not wait.
+            if not isinstance(error, GeneratorExit):
+                await self.abort()
+            raise
 
     async def abort(self) -> None:
         """Give up: nothing is stored, the old object stays."""
         self._parts.clear()
         self._course.scope.cancel()
         if not self._writer.closed:
-            await self._engine.in_thread(self._writer.abort)
+            await self._engine.see_through(self._writer.abort)
 
     @property
     def info(self) -> ObjectInfo:
@@ -154,7 +161,12 @@ class AsyncWriter:
             await self.abort()
 
     async def _step(self, work: Callable[[], T]) -> T:
-        return await self._engine.step(work, self._course, settles=True)
+        try:
+            return await self._engine.step(work, self._course)
+        except BaseException:
+            # Nobody knows what of it was taken in: nothing may follow on it.
+            self._course.scope.cancel()
+            raise
 
     def _hand_over(self) -> None:
         if self._pending:
@@ -201,4 +213,4 @@ class Opening(Generic[F]):
     async def _open(self) -> F:
         course = self._engine.course()
         with self._explain:
-            return await self._engine.step(lambda: self._begin(course), course, settles=True)
+            return await self._engine.step(lambda: self._begin(course), course)

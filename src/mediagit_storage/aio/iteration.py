@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections import deque
@@ -13,7 +14,7 @@ from typing import Final, Generic, Self, TypeVar
 from mediagit_storage.aio.calls import Port
 from mediagit_storage.aio.engine import Engine
 from mediagit_storage.batches import Batch
-from mediagit_storage.errors import ClosedError
+from mediagit_storage.errors import CancelledError, ClosedError
 from mediagit_storage.storage import ObjectStream
 from mediagit_storage.types import ObjectInfo, Outcome
 
@@ -35,21 +36,56 @@ class _Source(Generic[T]):
         self._make = make
         self._weigh = weigh
         self._items: Iterator[T] | None = None
+        # Who closes it waits for the thread that is in it, which its scope has told to stop.
+        self._lock = threading.Lock()
         self.over = False
+        self._let_go = False
         #: Of the loop that it was begun in.
         self.port: Port | None = None
 
     def begin(self) -> None:
         """Have the iterator. What is wrong with what was asked for raises here."""
-        if self._items is None:
-            self._items = self._make()
+        with self._lock:
+            self._begin()
 
     def some(self) -> tuple[list[T], BaseException | None]:
         """The next items, at least one while there are any, and the error that came after them."""
+        with self._lock:
+            try:
+                return self._some()
+            finally:
+                if self._let_go:
+                    self._close()
+
+    def close(self) -> None:
+        """Stop what it has under way."""
+        with self._lock:
+            self._close()
+
+    def let_go(self) -> None:
+        """The same without waiting: who is in there closes it."""
+        self._let_go = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
+
+    def _close(self) -> None:
+        items, self._items, self.over = self._items, None, True
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+    def _begin(self) -> None:
+        if self._items is None and not self.over:
+            self._items = self._make()
+
+    def _some(self) -> tuple[list[T], BaseException | None]:
         found: list[T] = []
         began, held = time.monotonic(), 0
         try:
-            self.begin()
+            self._begin()
             for item in self._items or ():
                 found.append(item)
                 held += self._weigh(item)
@@ -60,13 +96,6 @@ class _Source(Generic[T]):
             return found, error
         self.over = True
         return found, None
-
-    def close(self) -> None:
-        """Stop what it has under way."""
-        items, self._items, self.over = self._items, None, True
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
 
 
 class AsyncItems(Generic[T]):
@@ -90,6 +119,7 @@ class AsyncItems(Generic[T]):
         self._found: deque[T] = deque()
         self._error: BaseException | None = None
         self._closed = False
+        self._cut_off = False
         self._dropped = weakref.finalize(self, _drop, engine, self._source)
         self._dropped.atexit = False
 
@@ -100,10 +130,16 @@ class AsyncItems(Generic[T]):
         with self._explain:
             if not self._closed:
                 self._course.scope.check()
+                if self._cut_off:
+                    raise CancelledError("an earlier step was cut off, and what it brought is lost")
             while not self._found:
                 if self._error is not None:
                     error, self._error = self._error, None
-                    raise error
+                    try:
+                        raise error
+                    finally:
+                        # As in `Call.taken`: not to stay until a collection.
+                        del error
                 if self._source.over or self._closed:
                     raise StopAsyncIteration
                 await self._fetch()
@@ -118,12 +154,12 @@ class AsyncItems(Generic[T]):
         self._dropped.detach()
         self._course.scope.cancel()
         if not self._source.over:
-            await self._engine.in_thread(self._source.close)
+            await self._engine.see_through(self._source.close)
 
     async def __aenter__(self) -> Self:
         with self._explain:
             self._source.port = self._engine.port()
-            await self._engine.step(self._source.begin, self._course, settles=True)
+            await self._engine.step(self._source.begin, self._course)
         return self
 
     async def __aexit__(
@@ -134,10 +170,10 @@ class AsyncItems(Generic[T]):
     async def _fetch(self) -> None:
         self._source.port = self._engine.port()
         try:
-            found, self._error = await self._engine.step(self._source.some, self._course, settles=True)
+            found, self._error = await self._engine.step(self._source.some, self._course)
         except BaseException:
-            # Cancelled: what came is lost, so nothing can follow on it.
-            self._closed = True
+            # Cancelled: what came is lost, so nothing can follow on it, and the end must not look like a good one.
+            self._cut_off = True
             raise
         self._found.extend(found)
         if self._source.over:
@@ -228,4 +264,4 @@ def _drop(engine: Engine, source: _Source[T]) -> None:
     try:
         source.port.call_soon(lambda: engine.leave(source.close))
     except RuntimeError:
-        source.close()
+        source.let_go()

@@ -72,18 +72,29 @@ class Lane:
             raise TypeError("a lane carries out operations")
         self._pending.append(call)
         if self._asleep or self._hungry or self._thread is None or self._closed:
-            self._rouse()
+            try:
+                self._rouse()
+            except RuntimeError:
+                # No thread is to be had. What is refused must not be done later, when there is one again.
+                if self._withdrawn(call):
+                    raise
 
     def stop(self, call: Call[T]) -> bool:
         """See `Carrier.stop`."""
         call.scope.cancel()
+        if self._withdrawn(call):
+            return True
+        self._rouse(look=True)
+        return False
+
+    def _withdrawn(self, call: Call[T]) -> bool:
+        """Take back a call; False where it was begun."""
         for waiting in (self._pending, *self._held_up.copy().values()):
             try:
                 waiting.remove(call)  # type: ignore[arg-type]  # found only where it is one of its own
             except ValueError:
                 continue
             return True
-        self._rouse(look=True)
         return False
 
     def close(self) -> threading.Thread | None:
@@ -99,14 +110,14 @@ class Lane:
 
     def _rouse(self, *, look: bool = False) -> None:
         with self._lock:
-            if self._thread is None and not self._closed:
+            if self._thread is None and not self._closed and (self._pending or self._held_up):
                 run = Context().run(context_inside, self._scope).run
                 thread = threading.Thread(target=run, args=(self._work,), name=self._name, daemon=True)
                 # Where the system has no thread left, the next call tries again.
                 thread.start()
                 self._thread = thread
             alone = self._thread is None
-        if alone:
+        if alone and self._closed:
             self._fail([*self._taken_out()], ClosedError("the storage is closed"))
         # Once is enough, however many come before the thread has its turn.
         self._asleep = False

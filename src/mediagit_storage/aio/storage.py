@@ -578,14 +578,17 @@ class AsyncStorage:
     async def close(self) -> None:
         """Free connections and files. Idempotent; every later call is a `ClosedError`.
 
-        What is under way ends with a `ClosedError`, also what was begun through `with_layer` and `with_prefix`.
+        What is under way ends with a `ClosedError`, also what was begun through `with_layer` and `with_prefix`. It is
+        done in a task that is cancelled, too.
         """
         if self._closed:
             return
         closing = Engine(self._store.backend, self._limits, 1)
         threads = self._end()
-        await closing.in_thread(lambda: self._finish(threads), apart=True)
-        closing.close()
+        try:
+            await closing.see_through(lambda: self._finish(threads))
+        finally:
+            closing.close()
 
     async def __aenter__(self) -> Self:
         self._require_open()

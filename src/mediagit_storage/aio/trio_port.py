@@ -44,6 +44,14 @@ class TrioPort(Port):
                 return await self._wait(call, begin)
             raise time_over()
 
+    async def see_through(self, call: Call[T], begin: Callable[[Call[T]], None]) -> T:
+        """See `Port.see_through`."""
+        with trio.CancelScope(shield=True):
+            value = await self._wait(call, begin)
+        return value  # noqa: RET504  # to the type checker, a scope of trio may swallow what is raised inside
+
+    # Ctrl-C between the beginning and the wait would have an answer wake a task that waits for something else.
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self, call: Call[T], begin: Callable[[Call[T]], None]) -> T:
         await trio.lowlevel.checkpoint_if_cancelled()
         cancelled = False

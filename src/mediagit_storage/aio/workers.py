@@ -47,7 +47,7 @@ class WorkCall(Call[T]):
 
 
 class Workers:
-    """A pool of daemon threads. What has to wait for its caller runs in a thread of its own, so nobody else waits for it."""
+    """A pool of daemon threads. What must not wait for the others runs in a thread of its own, while it lasts."""
 
     def __init__(self, most: int, name: str) -> None:
         self._most = most
@@ -70,8 +70,7 @@ class Workers:
             if self._idle >= len(self._waiting):
                 self._work.notify()
             elif self._shared < self._most:
-                self._start(self._take_turns)
-                self._shared += 1
+                self._start_shared(own)
             else:
                 self._work.notify()
 
@@ -119,6 +118,17 @@ class Workers:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the storage is closed")
+
+    def _start_shared(self, call: WorkCall[object]) -> None:
+        try:
+            self._start(self._take_turns)
+        except RuntimeError:
+            # No thread is to be had: it waits for one of those there are, or is refused, and then not done later.
+            if not self._shared:
+                self._waiting.remove(call)
+                raise
+        else:
+            self._shared += 1
 
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=self._run, args=(target,), name=self._name, daemon=True)

@@ -174,7 +174,8 @@ class _Batch:
                 self._undo(each[1])
 
     def _heard(self, look: bool) -> None:  # noqa: FBT001  # what a bell says
-        self._waker.look = self._waker.look or look
+        if look:
+            self._waker.look = True
         self._waker.wake()
 
     # ---- what is to be sent

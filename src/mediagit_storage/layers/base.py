@@ -161,6 +161,15 @@ class Layer(StorageBackend):
         """
         return self.inner.stored_key(key) if isinstance(self.inner, Layer) else key
 
+    def lend(self, key: str, what: str) -> None:
+        """Hear of a link to an object that something else than the storage has made, such as a CDN.
+
+        ``what`` says who and for what, in a few words. Makes no request. Forwarded: a layer that changes keys, or tells
+        of what is lent, has its own.
+        """
+        if isinstance(self.inner, Layer):
+            self.inner.lend(key, what)
+
     def close(self) -> None:
         """Close the inner storage."""
         self.inner.close()

@@ -219,6 +219,10 @@ class PrefixLayer(Layer, RangePlacing):
         """That of the longer key."""
         return super().stored_key(self._prefix + key)
 
+    def lend(self, key: str, what: str) -> None:
+        """Forwarded under the longer key."""
+        super().lend(self._prefix + key, what)
+
     def pending_uploads(self, prefix: str) -> Iterator[PendingUpload]:
         """Forwarded under the longer prefix; keys are shown without it."""
         inner = self.inner.pending_uploads(self._prefix + prefix)

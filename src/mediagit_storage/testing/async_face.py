@@ -101,7 +101,11 @@ class _FacingWriter(_Facing):
 
     def __init__(self, hidden: AsyncWriter) -> None:
         super().__init__(hidden)
-        self._thread = hidden._writer._thread  # noqa: SLF001  # as the suite does
+        self._writer = hidden
+
+    @property
+    def _thread(self) -> threading.Thread | None:
+        return self._writer._writer._thread  # noqa: SLF001  # as the suite does
 
 
 def _items(source: AsyncIterator[T]) -> Generator[T, None, None]:
@@ -140,19 +144,27 @@ class AsyncFace(Storage):
     def __init__(self, backend: StorageBackend, *, keys: KeyRules = "strict", owned: bool = True) -> None:
         super().__init__(backend, keys=keys, owned=owned)
         self._tasks = AsyncStorage(Storage(backend, keys=keys, owned=owned))
+        self._below: list[AsyncFace] = []
 
     def close(self) -> None:
-        """Close both."""
+        """Close both, and the faces that were made of this one: no thread is to stay for its second of idleness."""
+        for each in self._below:
+            each.close()
         _result(self._tasks.close)
         super().close()
 
     def with_layer(self, layer: Callable[[StorageBackend], StorageBackend]) -> Storage:
         """Another face."""
-        return AsyncFace(self._tasks.with_layer(layer).backend, owned=False)
+        return self._beside(self._tasks.with_layer(layer))
 
     def with_prefix(self, prefix: str) -> Storage:
         """Another face."""
-        return AsyncFace(self._tasks.with_prefix(prefix).backend, owned=False)
+        return self._beside(self._tasks.with_prefix(prefix))
+
+    def _beside(self, tasks: AsyncStorage) -> AsyncFace:
+        face = AsyncFace(tasks.backend, owned=False)
+        self._below.append(face)
+        return face
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_face_of, (self._tasks,))

@@ -93,7 +93,7 @@ LAYER_ROWS: Final[Mapping[str, LayerRow]] = MappingProxyType(
         "readonly": LayerRow(_names("put delete copy rename batch presign create abort_upload replace_head")),
         "retry": LayerRow(_EVERY_REQUEST, {"base": 0.0, "cap": 0.0}),
         "throttle": LayerRow(
-            _EVERY_REQUEST | {"check"},
+            _EVERY_REQUEST | {"check", "connection_info"},
             {"bytes_up": 2**33, "bytes_down": 2**33, "requests": 1e7},
         ),
     }

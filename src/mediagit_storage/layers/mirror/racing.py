@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from mediagit_storage.backend import Body
@@ -13,6 +13,8 @@ from mediagit_storage.scope import Scope, context_inside, current_scope, inner_s
 __all__ = ["Answer", "quicker"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("mediagit_storage")
 
 
 class Answer(NamedTuple, Generic[T]):
@@ -113,5 +115,8 @@ class _Race(Generic[T]):
 
 def _close(answer: Answer[T] | None) -> None:
     if answer is not None and isinstance(answer.value, Body):
-        with suppress(Exception):
+        try:
             answer.value.close()
+        except Exception:
+            # The caller has another answer, and would lose it by this.
+            _logger.exception("a body that came too late could not be closed")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +13,7 @@ from mediagit_storage.errors import (
     NotModifiedError,
     PreconditionError,
 )
-from mediagit_storage.events import Event
+from mediagit_storage.events import Event, acting_as, current_actor
 
 __all__ = ["CHANGING", "Hook", "Outcome", "Record", "Watch", "acting_as", "current_actor", "outcome_of"]
 
@@ -38,8 +35,8 @@ class Record:
     """One operation. Treat it as immutable: it is not frozen because that would triple the cost of making one.
 
     Known when it begins: ``operation`` is the method of `StorageBackend`; ``key`` the key, or the prefix of a listing;
-    ``target`` the other key of a copy or rename; ``detail`` the version that was named, or the method of a presigned
-    link; ``actor`` who acts (see `acting_as`); ``started`` seconds since 1970.
+    ``target`` the other key of a copy or rename; ``detail`` the version that was named, the method of a presigned
+    link, or the CDN that one is for; ``actor`` who acts (see `acting_as`); ``started`` seconds since 1970.
 
     Known when it has ended: ``seconds`` is the time that the storage took: what a reader does between two pieces, or
     two items of a listing, is not in it. ``bytes_read`` were handed to the caller, ``bytes_written`` are stored (none of
@@ -105,24 +102,6 @@ class Hook(Watch):
 
         Of details (see `Watch.details`) as well, where this hook asks for them.
         """
-
-
-_actor: ContextVar[str | None] = ContextVar("mediagit_storage_actor", default=None)
-
-
-@contextmanager
-def acting_as(actor: str) -> Iterator[None]:
-    """Name who acts in the calls inside, for a program that works for many: the audit log says it. Workers inherit it."""
-    token = _actor.set(actor)
-    try:
-        yield
-    finally:
-        _actor.reset(token)
-
-
-def current_actor() -> str | None:
-    """Whom the innermost `acting_as` names; None outside of all."""
-    return _actor.get()
 
 
 def outcome_of(operation: str, error: BaseException | None) -> Outcome:

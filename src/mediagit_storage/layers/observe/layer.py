@@ -215,6 +215,11 @@ class ObserveLayer(Layer, RangePlacing):
         with self._observer.begin("presign", key, None, options.method):
             return self.inner.presign(key, options)
 
+    def lend(self, key: str, what: str) -> None:
+        """Observed as ``presign``: who has the link may do what one of the storage's own lets them do."""
+        with self._observer.begin("presign", key, None, what):
+            super().lend(key, what)
+
     def create(self, *, versioning: bool | None = None) -> None:
         """Observed."""
         with self._observer.begin("create"):

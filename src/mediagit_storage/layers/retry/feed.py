@@ -82,6 +82,10 @@ class Feed:
             if error is None:
                 yield Completion(course.outer, value, None)
                 continue
+            if _over(course.outer):
+                # Its own time is over: another attempt would end like this one.
+                yield Completion(course.outer, None, error)
+                continue
             meaning = course.attempts.after(error)
             if isinstance(meaning, ObjectInfo):
                 yield Completion(course.outer, meaning, None)
@@ -93,9 +97,17 @@ class Feed:
             heapq.heappush(self._waiting, _Waiting(due, next(self._numbers), course))
 
     def _due(self) -> _Course | None:
-        if self._waiting and self._waiting[0].due <= self._rules.clock.monotonic():
+        if not self._waiting:
+            return None
+        if self._waiting[0].due <= self._rules.clock.monotonic():
             return heapq.heappop(self._waiting).course
-        return None
+        # The storage below says so of one whose scope has ended meanwhile.
+        ended = next((each for each in self._waiting if _over(each.course.outer)), None)
+        if ended is None:
+            return None
+        self._waiting.remove(ended)
+        heapq.heapify(self._waiting)
+        return ended.course
 
     def _course(self, operation: Operation) -> _Course:
         if isinstance(operation, PutOperation):
@@ -106,6 +118,11 @@ class Feed:
         traits = deleting(operation.options) if isinstance(operation, DeleteOperation) else HARMLESS
         reads = isinstance(operation, ReadOperation)
         return _Course(operation, operation, Trials(repr(operation.key), self._rules, traits, reads=reads))
+
+
+def _over(operation: Operation) -> bool:
+    scope = operation.scope
+    return scope is not None and (scope.cancelled or scope.remaining() == 0)
 
 
 class _End:

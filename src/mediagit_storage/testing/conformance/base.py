@@ -122,7 +122,11 @@ class BackendCase(ABC):
     def another(self) -> Storage:
         """A second connection to the same objects."""
         backend = self.reopen(self.backend)
-        store = self.storage(backend, owned=backend is not self.backend)
+        return self.beside(backend, owned=backend is not self.backend)
+
+    def beside(self, backend: StorageBackend, *, keys: KeyRules = "strict", owned: bool = False) -> Storage:
+        """One more `storage`, which is closed at the end of the test."""
+        store = self.storage(backend, keys=keys, owned=owned)
         self._others.append(store)
         return store
 
@@ -135,7 +139,7 @@ class BackendCase(ABC):
         assert not self.has(capability), f"{capability} is said to be there"
         log, source = CallLog(self.backend), Unread()
         with raises(UnsupportedError) as caught:
-            call(self.storage(log, owned=False), source)
+            call(self.beside(log), source)
         assert not source.touched, "the source was read before the refusal"
         assert log.calls == [], f"the backend was called before the refusal: {log.calls}"
         assert caught[0].operation is not None, "the refusal does not name the operation"

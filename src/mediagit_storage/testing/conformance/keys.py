@@ -217,7 +217,7 @@ class KeyContract(BackendCase):
     def test_forbidden_keys_are_refused_before_any_io(self) -> None:
         """No way to write takes them; the backend is not called and the source not read."""
         log = CallLog(self.backend)
-        store = self.storage(log, owned=False)
+        store = self.beside(log)
         for key in FORBIDDEN_KEYS:
             source = Unread()
             calls: dict[str, Call] = {
@@ -246,7 +246,7 @@ class KeyContract(BackendCase):
         key = "x" * (self.store.capabilities.max_key_bytes + 1)
         source = Unread()
         with raises(InvalidKeyError):
-            self.storage(log, owned=False, keys="raw").put(key, source)
+            self.beside(log, keys="raw").put(key, source)
         assert not source.touched
         assert log.calls == []
 
@@ -280,7 +280,7 @@ class KeyContract(BackendCase):
     @covers(76)
     def test_raw_keys(self) -> None:
         """Opened with raw keys, a storage that can writes what strict keys forbid, exactly; one that cannot refuses."""
-        store = self.storage(self.backend, keys="raw", owned=False)
+        store = self.beside(self.backend, keys="raw")
         if not self.has("raw_keys"):
             for key in RAW_KEYS:
                 try:

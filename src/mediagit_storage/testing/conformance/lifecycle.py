@@ -88,7 +88,7 @@ class LifecycleContract(BackendCase):
         """Every call is a `ClosedError`, no source is read; closing twice is fine; `repr` and description still work."""
         self.store.put("k", b"x")
         log, source = CallLog(self.backend), Unread()
-        store = self.storage(log, owned=False)
+        store = self.beside(log)
         store.close()
         store.close()
         for name, call in every_call(store, source, str(self.folder)).items():
@@ -104,7 +104,7 @@ class LifecycleContract(BackendCase):
     def test_a_file_that_was_open_when_the_storage_was_closed(self) -> None:
         """A reader of a closed storage fetches nothing more."""
         self.prepare.put("k", content(500_000))
-        store = self.storage(self.backend, owned=False)
+        store = self.beside(self.backend)
         reader = store.open("k")
         store.close()
         for read in (lambda: reader.read_at(0, 5), reader.read, lambda: reader.readinto(bytearray(5))):
@@ -116,7 +116,7 @@ class LifecycleContract(BackendCase):
         """Inside a scope that is cancelled or over no call reaches the backend, and no source is read."""
         for ended, kind in ((scope(), CancelledError), (scope(timeout=0), StorageTimeoutError)):
             log, source = CallLog(self.backend), Unread()
-            store = self.storage(log, owned=False)
+            store = self.beside(log)
             with ended as around:
                 if kind is CancelledError:
                     around.cancel()
@@ -154,7 +154,7 @@ class LifecycleContract(BackendCase):
             assert failed == [], f"failed: {failed}"
             assert self.keys() == ["k"]
         log = CallLog(self.backend)
-        self.storage(log, owned=False).check(write=False)
+        self.beside(log).check(write=False)
         assert not {"put", "delete"} & set(log.calls)
 
     def test_creating_what_exists_is_fine(self) -> None:

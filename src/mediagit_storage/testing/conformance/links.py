@@ -28,7 +28,7 @@ class LinkContract(BackendCase):
             else:
                 log = CallLog(self.backend)
                 with raises(UnsupportedError):
-                    self.storage(log, owned=False).presign("a/b", method=method)
+                    self.beside(log).presign("a/b", method=method)
                 assert log.calls == []
                 self.refusals.append(f"presign: {method}")
 
@@ -37,7 +37,7 @@ class LinkContract(BackendCase):
         """A link can be made for an object that is not there."""
         log = CallLog(self.backend)
         for method in self.store.capabilities.presign:
-            self.storage(log, owned=False).presign("not/there", method=method)
+            self.beside(log).presign("not/there", method=method)
         assert set(log.calls) <= {"presign"}
 
     @covers(111)

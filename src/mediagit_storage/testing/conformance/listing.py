@@ -228,4 +228,4 @@ class ListingContract(BackendCase):
 
         noisy = CallLog(self.backend, write)
         with raises(UnavailableError):
-            self.storage(noisy, owned=False).list_consistent(max_attempts=3)
+            self.beside(noisy).list_consistent(max_attempts=3)

@@ -121,7 +121,7 @@ class RangeContract(BackendCase):
     def test_negative_numbers_are_refused_without_io(self) -> None:
         """So is a suffix beside an offset. The backend is not called, and no object need exist."""
         log = CallLog(self.backend)
-        store = self.storage(log, owned=False)
+        store = self.beside(log)
         for offset, length, suffix in (
             (-1, None, None),
             (0, -1, None),

@@ -77,6 +77,7 @@ class StreamingContract(BackendCase):
             file = self.store.open(key, "wb")
             file.write(self.content(600_000))
             thread = file._thread  # noqa: SLF001  # to see its end
+            assert thread is not None, "nothing was handed over yet"
             del file
             gc.collect()
             thread.join(30)
