@@ -30,7 +30,16 @@ from mediagit_storage.url import LOCAL_FOLDERS, Folders, Target, parse_url, prof
 if TYPE_CHECKING:
     from mediagit_storage.aio import AsyncStorage
 
-__all__ = ["LayerSpec", "LiteralSecretWarning", "locate", "open_async", "open_storage", "warn_of_literal"]
+__all__ = [
+    "LayerSpec",
+    "LiteralSecretWarning",
+    "Unopened",
+    "locate",
+    "open_async",
+    "open_layers",
+    "open_storage",
+    "warn_of_literal",
+]
 
 #: A layer by its name, or by its name and options: ``{"layer": "prefix", "prefix": "a/"}``.
 LayerSpec: TypeAlias = str | Mapping[str, OptionValue]
@@ -38,6 +47,13 @@ LayerSpec: TypeAlias = str | Mapping[str, OptionValue]
 
 class LiteralSecretWarning(UserWarning):
     """A profile holds a secret itself instead of the place where it is kept."""
+
+
+class Unopened(NamedTuple):
+    """A backend whose options are checked and that is not open: where it is, for people, and what opens it."""
+
+    description: str
+    opened: Callable[[], StorageBackend]
 
 
 class _Layer(NamedTuple):
@@ -126,6 +142,18 @@ def open_async(
     return AsyncStorage(store)
 
 
+def open_layers(
+    name: str, over: Callable[[Unopened], StorageBackend], *, environ: Mapping[str, str] | None = None
+) -> Storage:
+    """The layers of the storage that a profile names, over what ``over`` makes in the place of each backend.
+
+    For what asks the layers and not the storage: no backend is opened, so that nothing of it but its options has to be
+    there, neither credentials nor a folder. Raises `ConfigError` like `open_storage`.
+    """
+    opener = _Opener(environ, pickle_secrets=False, around=None, over=over)
+    return Storage(opener.ready(_plan(name, environ), {}, ()).opened())
+
+
 class _Ready(NamedTuple):
     """A storage that can be opened: everything is checked, and nothing is open. ``wrappers`` are innermost first."""
 
@@ -155,10 +183,12 @@ class _Opener:
         *,
         pickle_secrets: bool,
         around: Callable[[StorageBackend], StorageBackend] | None,
+        over: Callable[[Unopened], StorageBackend] | None = None,
     ) -> None:
         self._environ = environ
         self._pickle_secrets = pickle_secrets
         self._around = around
+        self._over = over
 
     def ready(self, plan: _Plan, options: Mapping[str, OptionValue], layers: Sequence[LayerSpec]) -> _Ready:
         """Check everything there is to a storage and its layers, those of the storages that these name as well."""
@@ -188,8 +218,9 @@ class _Opener:
                     " use a profile)"
                 ) from None
 
-        around = self._around
-        return _Ready(opened, wrappers if around is None else [around, *wrappers])
+        around, over = self._around, self._over
+        backend_of = opened if over is None else partial(over, Unopened(_described(plan), opened))
+        return _Ready(backend_of, wrappers if around is None else [around, *wrappers])
 
     def _wrapper(self, layer: _Layer, plan: _Plan) -> tuple[object, Callable[[StorageBackend], StorageBackend]]:
         entry, about = layer_entry(layer.name), f"the layer {layer.name!r}"
@@ -243,6 +274,13 @@ def _withheld(config_type: type, options: Mapping[str, Given], environ: Mapping[
     more = from_environment(config_type, trusted, environ).keys() - options.keys()
     variables: Mapping[str, str] = getattr(config_type, "ENVIRONMENT", {})
     return sorted(variables[name] for name in more)
+
+
+def _described(plan: _Plan) -> str:
+    """Where a storage is, as far as its URL says."""
+    places = (str(each.value) for each in plan.options.values() if each.origin in {Origin.URL, Origin.PROFILE_URL})
+    place = next(places, "")
+    return place if "://" in place else f"{plan.scheme}://{place}"
 
 
 def _plan(target: str | os.PathLike[str] | ConnectionInfo, environ: Mapping[str, str] | None) -> _Plan:

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from statistics import median
 from typing import Final, TypeVar
 
-from mediagit_storage.backend import StorageBackend
+from mediagit_storage.backend import BatchLimits, DeleteOperation, StorageBackend
+from mediagit_storage.batch import Planned, run_batch
 from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
 from mediagit_storage.clock import Clock
 from mediagit_storage.errors import (
@@ -24,6 +24,7 @@ from mediagit_storage.errors import (
     PreconditionError,
     StorageError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from mediagit_storage.scope import aside
 from mediagit_storage.source import BytesSource
@@ -39,7 +40,7 @@ from mediagit_storage.types import (
     ReadOptions,
 )
 
-__all__ = ["probe", "says_what_to_do"]
+__all__ = ["erase_versions", "probe", "says_what_to_do"]
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ T = TypeVar("T")
 _SKEW_SECONDS: Final = 60
 #: A small request that takes longer than this many milliseconds is worth a word.
 _SLOW: Final = 1000.0
-#: How many small requests the latency is told from.
+#: How many small requests the latency is told from: an odd number, of which one is in the middle.
 _LOOKS: Final = 5
 #: Seconds for taking the probe away when something ended the check early.
 _CLEAN_UP: Final = 10.0
@@ -79,9 +80,9 @@ _ABILITIES: Final = {
 def probe(backend: StorageBackend, clock: Clock, *, write: bool) -> Iterator[Finding]:
     """Try what a user needs, cheapest first. A failure is a finding; only `CancelledError` is raised.
 
-    Writes, overwrites and deletes one small object ``mgs-check-RANDOM`` when ``write`` is true, with about 15 requests;
-    otherwise it changes nothing, and reads a byte of the first object that is listed. The object is deleted also when the
-    check is cancelled.
+    Writes, overwrites and deletes one small object ``mgs-check-RANDOM`` when ``write`` is true, with about 15 requests, and
+    some more to delete its versions where the storage keeps them; otherwise it changes nothing, and reads a byte of the
+    first object that is listed. The object is deleted also when the check is cancelled.
     """
     tried = _Probe(backend, clock)
     try:
@@ -91,7 +92,7 @@ def probe(backend: StorageBackend, clock: Clock, *, write: bool) -> Iterator[Fin
     except StorageError as error:
         yield _failed("list", error)
         if isinstance(error, UnauthenticatedError):
-            yield from backend.check()  # it knows whose credentials these are
+            yield from _health(backend)  # it knows whose credentials these are
         if not isinstance(error, PermissionDeniedError):
             return  # nothing else would work, either
         first = None
@@ -102,7 +103,39 @@ def probe(backend: StorageBackend, clock: Clock, *, write: bool) -> Iterator[Fin
     elif first is not None:
         yield from tried.reading(first)
     yield _capabilities(backend.capabilities)
-    yield from backend.check()
+    yield from _health(backend)
+
+
+def _health(backend: StorageBackend) -> Iterator[Finding]:
+    try:
+        yield from backend.check()
+    except CancelledError:
+        raise
+    except StorageError as error:
+        yield _failed("health", error)
+
+
+def erase_versions(backend: StorageBackend, prefix: str) -> None:
+    """Delete every version that a storage keeps below a prefix, and the marks of deletions.
+
+    For what was written for a trial, under a prefix that nobody else has. Raises the first failure, and `IntegrityError`
+    where versions stay although nothing failed.
+    """
+    if not backend.capabilities.versions:
+        return
+    # Some services make marks up from the versions that are there, and take the deletion of a mark for a restoration: so
+    # marks go last, and only where they are all there is.
+    for marks in (False, True):
+        found = [each for each in backend.list(prefix, ListOptions(versions=True)) if each.version is not None]
+        if not found:
+            return
+        if marks and not all(each.deleted for each in found):
+            raise IntegrityError("versions were deleted, and are still there")
+        chosen = ((each.key, DeleteOptions(each.version)) for each in found if each.deleted is marks)
+        planned = (Planned(key, DeleteOperation(key, options)) for key, options in chosen)
+        for result in run_batch(backend, planned, BatchLimits()):
+            if result.error is not None:
+                raise result.error
 
 
 class _Probe:
@@ -145,18 +178,20 @@ class _Probe:
 
     def writing(self) -> Iterator[Finding]:
         """Write the probe, use it, and delete it whatever happens."""
-        try:
-            info = self.timed(lambda: self._put(_CONTENT))
-        except CancelledError:
-            raise
-        except StorageError as error:
-            yield _failed("write", error)
-            return
         left = True
         try:
+            try:
+                info = self.timed(lambda: self._put(_CONTENT))
+            except CancelledError:
+                raise
+            except StorageError as error:
+                # What did not come back may have been stored all the same; what was refused was not.
+                left = isinstance(error, UnavailableError | IntegrityError)
+                yield _failed("write", error)
+                return
             yield Finding("write", FindingLevel.OK, f"stored {len(_CONTENT)} bytes, {self.took}")
             yield from self._used(info)
-            found = self._deleted()
+            found = self._deleted(versioned=info.version is not None)
             left = False
             yield found
         finally:
@@ -171,8 +206,11 @@ class _Probe:
             yield _skew(self._clock.now_ns() / 1e9 - info.modified.timestamp())
         if self._backend.capabilities.if_absent:
             yield self._tried("create-only", self._refused_create)
-        yield self._tried("overwrite", self._overwritten)
-        if self._backend.capabilities.if_match and info.etag is not None:
+        overwritten = self._tried("overwrite", self._overwritten)
+        yield overwritten
+        # What could not be replaced has not changed, and may be written to.
+        replaced = overwritten.level is FindingLevel.OK
+        if replaced and self._backend.capabilities.if_match and info.etag is not None:
             etag = info.etag
             yield self._tried("conditions", lambda: self._refused_stale(etag))
         yield self._tried("latency", self._latency)
@@ -226,14 +264,15 @@ class _Probe:
         for _ in range(_LOOKS):
             self.timed(lambda: self._backend.stat(self._key))
             took.append(self._last)
-        detail = f"{median(took):.1f} ms for a small request, {max(took):.1f} ms at most"
-        if median(took) > _SLOW:
+        median = sorted(took)[_LOOKS // 2]
+        detail = f"{median:.1f} ms for a small request, {max(took):.1f} ms at most"
+        if median > _SLOW:
             return Finding(
                 "", FindingLevel.WARNING, detail, "use a region that is nearer, or look into the network between"
             )
         return Finding("", FindingLevel.OK, detail)
 
-    def _deleted(self) -> Finding:
+    def _deleted(self, *, versioned: bool) -> Finding:
         try:
             self.timed(lambda: self._backend.delete(self._key, DeleteOptions()))
         except CancelledError:
@@ -247,15 +286,39 @@ class _Probe:
         try:
             self._backend.stat(self._key)
         except NotFoundError:
-            return Finding("delete", FindingLevel.OK, f"the probe is gone again, {took}")
+            pass
+        except CancelledError:
+            raise
         except StorageError as error:
             return _failed("delete", error)
-        return Finding("delete", FindingLevel.FAILED, f"{self._key} is still there when it was deleted", _DISTRUST)
+        else:
+            return Finding("delete", FindingLevel.FAILED, f"{self._key} is still there when it was deleted", _DISTRUST)
+        return self._erased(f"the probe is gone again, {took}", versioned=versioned)
+
+    def _erased(self, gone: str, *, versioned: bool) -> Finding:
+        """The probe is ``gone``; its versions go as well. ``versioned`` says that it had any, as far as its put told."""
+        fine = Finding("delete", FindingLevel.OK, gone)
+        try:
+            erase_versions(self._backend, self._key)
+        except CancelledError:
+            raise
+        except StorageError as error:
+            if isinstance(error, AccessError) and not versioned:
+                return fine
+            found = replace(_failed("old versions", error), name="delete", level=FindingLevel.WARNING)
+            return replace(found, detail=f"{gone}, but not its old versions: {error.message}")
+        return fine
 
     def _removed(self) -> bool:
         """Whether the probe could be deleted in the end, even if the time for this check is over."""
+
+        def remove() -> None:
+            self._backend.delete(self._key, DeleteOptions())
+            with suppress(StorageError):
+                erase_versions(self._backend, self._key)
+
         with suppress(StorageError):
-            aside(lambda: self._backend.delete(self._key, DeleteOptions()), _CLEAN_UP)
+            aside(remove, _CLEAN_UP)
             return True
         return False
 
@@ -313,5 +376,6 @@ _ASKED: Final = {
     "listed": "list",
     "create-only": "write on condition",
     "conditions": "write on condition",
+    "old versions": "list and delete versions",
     "latency": "look at objects",
 }

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["ObjectReader"]
 
 _FIRST_BLOCK: Final = 128 * 1024
+_SMALLEST_BLOCK: Final = 4 * 1024
 _LARGEST_BLOCK: Final = 8 * 1024 * 1024
 
 
 class ObjectReader(io.BufferedIOBase):
     """A seekable file over one version of one object.
 
-    Reading in order fetches blocks that grow from 128 KiB to 8 MiB; a seek starts small again. `read_at` neither uses
-    nor moves the position and may be called from several threads; everything else is for one thread at a time.
+    Reading in order fetches blocks that grow from 128 KiB to 8 MiB. A seek starts with 128 KiB again, and each further
+    one with half as much, down to 4 KiB, until the reading goes on in order: what reads here and there fetches little.
+    `read_at` neither uses nor moves the position and may be called from several threads; everything else is for one
+    thread at a time.
 
     Where the content's digest is known (``info.checksum``), an object that is read from its start to its end is
     compared with it: a `ChecksumError` in the place of its last bytes. What is skipped or read out of order is not.
@@ -41,7 +44,8 @@ class ObjectReader(io.BufferedIOBase):
         self._position = 0
         self._block = b""
         self._block_start = 0
-        self._ahead = _FIRST_BLOCK
+        self._ahead = self._after_seek = _FIRST_BLOCK
+        self._begun = False
         self._hasher = None if info.checksum is None else new_hasher(info.checksum.algorithm)
         self._hashed = 0
 
@@ -125,14 +129,18 @@ class ObjectReader(io.BufferedIOBase):
 
     def _take(self, wanted: int) -> bytes:
         """At least one byte at the position (there is one), at most ``wanted``, and move on."""
-        if not self._buffered() and wanted >= self._ahead:
-            # Larger than what would be read ahead: straight to the caller, without a copy kept here.
-            data = self._fetch(wanted)
-            self._block, self._block_start = b"", self._position + len(data)
-        else:
-            self._fill()
-            offset = self._position - self._block_start
-            data = self._block[offset : offset + wanted]
+        if not self._buffered():
+            self._plan()
+            if wanted >= self._ahead:
+                # Larger than what would be read ahead: straight to the caller, without a copy kept here.
+                data = self._fetch(wanted)
+                self._block, self._block_start = b"", self._position + len(data)
+                return self._passed(data)
+            self._read_ahead()
+        offset = self._position - self._block_start
+        return self._passed(self._block[offset : offset + wanted])
+
+    def _passed(self, data: bytes) -> bytes:
         if not data:
             raise TruncatedError("the storage gave no bytes where the object has some", key=self.info.key)
         self._position += len(data)
@@ -140,10 +148,22 @@ class ObjectReader(io.BufferedIOBase):
 
     def _fill(self) -> None:
         """Have the byte at the position in the block."""
-        if self._buffered():
-            return
-        in_order = self._position == self._block_start + len(self._block)
-        self._ahead = min(self._ahead * 2, _LARGEST_BLOCK) if in_order else _FIRST_BLOCK
+        if not self._buffered():
+            self._plan()
+            self._read_ahead()
+
+    def _plan(self) -> None:
+        """Decide how much to read ahead from here, by how the position came to be here."""
+        if not self._begun:
+            self._begun = True
+        elif self._position == self._block_start + len(self._block):
+            self._ahead = min(self._ahead * 2, _LARGEST_BLOCK)
+            self._after_seek = _FIRST_BLOCK
+        else:
+            self._ahead = self._after_seek
+            self._after_seek = max(self._after_seek // 2, _SMALLEST_BLOCK)
+
+    def _read_ahead(self) -> None:
         self._block = self._fetch(self._ahead)
         self._block_start = self._position
 

@@ -1,10 +1,13 @@
 """Writing an object piece by piece: a bounded pipe that feeds one put in a thread of its own.
 
+What fits into one piece needs neither: it is put when the writer is closed. Many may be open, and most are small.
+
 The writer is not an `io.IOBase` on purpose: the garbage collector closes those, and would so publish half an object.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from typing import Final, Self
 from mediagit_storage.errors import ClosedError
 from mediagit_storage.pipe import Pipe
 from mediagit_storage.scope import current_scope
-from mediagit_storage.source import IterableSource
+from mediagit_storage.source import BytesSource, IterableSource, Source
 from mediagit_storage.types import BytesLike, ObjectInfo
 
 __all__ = ["ObjectWriter"]
@@ -26,11 +29,14 @@ _PIECE_BYTES: Final = 256 * 1024
 
 class ObjectWriter:
     """A binary file to write to. `close` commits; an exception in a ``with`` block, `abort`, or losing the writer
-    without closing it leaves the old object and nothing new. One thread at a time.
+    without closing it leaves the old object and nothing new. One thread at a time, in the process that opened it.
     """
 
-    def __init__(self, store: Callable[[IterableSource], ObjectInfo], name: str) -> None:
+    def __init__(self, store: Callable[[Source], ObjectInfo], name: str) -> None:
         self.name = name
+        self._store = store
+        self._context = copy_context()
+        self._process = os.getpid()
         self._pipe = Pipe()
         self._parts: list[bytes] = []
         self._pending = 0
@@ -38,14 +44,8 @@ class ObjectWriter:
         self._closed = False
         self._info: ObjectInfo | None = None
         self._outcome: list[ObjectInfo | BaseException] = []
-        self._thread = threading.Thread(
-            target=copy_context().run,
-            args=(_store, store, self._pipe, self._outcome),
-            name="mgs-writer",
-            daemon=True,  # an abandoned writer must not keep the interpreter alive; it commits nothing
-        )
-        self._thread.start()
-        self._finalizer = weakref.finalize(self, self._pipe.abort)
+        self._thread: threading.Thread | None = None
+        self._finalizer = weakref.finalize(self, _abandon, self._pipe, self._process)
 
     def write(self, data: BytesLike) -> int:
         """Take in all of ``data`` and return its length. Raises what the storage raised, as soon as it is known."""
@@ -66,23 +66,30 @@ class ObjectWriter:
     def close(self) -> None:
         """Commit: the object is complete, durable and visible when this returns. Closing again does nothing.
 
-        Raises what the put raised; nothing is stored then.
+        Raises what the put raised, also when `write` did so before; nothing is stored then.
         """
         if self._closed:
             return
+        self._require_process()
         self._closed = True
-        if self._pending:
-            self._pipe.send(b"".join(self._parts))
+        rest = b"".join(self._parts)
+        if self._thread is None:
+            self._finalizer.detach()
+            self._info = self._context.run(self._store, BytesSource(rest))
+            return
+        if rest:
+            self._pipe.send(rest)
         self._pipe.finish()
-        self._info = self._result()
+        self._info = self._result(self._thread)
 
     def abort(self) -> None:
         """Give up: nothing is stored, the old object stays."""
         if self._closed:
             return
         self._closed = True
-        self._pipe.abort()
-        self._thread.join()
+        _abandon(self._pipe, self._process)
+        if self._thread is not None and self._process == os.getpid():
+            self._thread.join()
 
     @property
     def info(self) -> ObjectInfo:
@@ -136,12 +143,22 @@ class ObjectWriter:
         piece = b"".join(self._parts)
         self._parts.clear()
         self._pending = 0
+        thread = self._thread or self._begin()
         if not self._pipe.send(piece):
-            self._closed = True
-            self._result()
+            self._result(thread)
 
-    def _result(self) -> ObjectInfo:
-        self._thread.join()
+    def _begin(self) -> threading.Thread:
+        self._thread = threading.Thread(
+            target=self._context.run,
+            args=(_feed, self._store, self._pipe, self._outcome),
+            name="mgs-writer",
+            daemon=True,  # an abandoned writer must not keep the interpreter alive; it commits nothing
+        )
+        self._thread.start()
+        return self._thread
+
+    def _result(self, thread: threading.Thread) -> ObjectInfo:
+        thread.join()
         outcome = self._outcome[0]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -150,11 +167,21 @@ class ObjectWriter:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the writer is closed")
+        self._require_process()
+
+    def _require_process(self) -> None:
+        """What stores the object stayed behind when this process was forked off."""
+        if self._process != os.getpid():
+            raise ClosedError("the writer belongs to the process that opened it")
 
 
-def _store(
-    store: Callable[[IterableSource], ObjectInfo], pipe: Pipe, outcome: list[ObjectInfo | BaseException]
-) -> None:
+def _abandon(pipe: Pipe, process: int) -> None:
+    """Let nothing be stored. A forked child leaves the pipe alone: its parent may hold the lock, for ever here."""
+    if process == os.getpid():
+        pipe.abort()
+
+
+def _feed(store: Callable[[Source], ObjectInfo], pipe: Pipe, outcome: list[ObjectInfo | BaseException]) -> None:
     try:
         outcome.append(store(IterableSource(iter(pipe))))
     except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that writes

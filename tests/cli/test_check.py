@@ -16,13 +16,14 @@ import pytest
 
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.cli.check import _Seen
-from mediagit_storage.errors import CancelledError, PermissionDeniedError
+from mediagit_storage.errors import CancelledError, ConnectionLostError, PermissionDeniedError, UnavailableError
 from mediagit_storage.layers.readonly import ReadOnlyLayer
 from mediagit_storage.probe import probe
 from mediagit_storage.scope import current_scope, scope
+from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.manual_clock import ManualClock
-from mediagit_storage.types import Finding, FindingLevel
+from mediagit_storage.types import Finding, FindingLevel, PutOptions
 
 OK, WARNING, FAILED = FindingLevel.OK, FindingLevel.WARNING, FindingLevel.FAILED
 
@@ -91,6 +92,110 @@ def test_a_probe_that_stays_is_named():
     detail = found(backend)["delete"].detail
     (info,) = Storage(backend).list()
     assert info.key in detail
+
+
+def versions_in(backend):
+    return [*Storage(backend).list(versions=True)]
+
+
+def test_no_versions_of_the_probe_are_left():
+    backend = MemoryBackend(versioning=True)
+    Storage(backend).put("mine", b"1")
+    Storage(backend).put("mine", b"2")
+    assert found(backend)["delete"].level is OK
+    assert [each.key for each in versions_in(backend)] == ["mine", "mine"]
+
+
+class MarksMadeUp(MemoryBackend):
+    """The mark of a deletion stands for a version that is there: to delete it brings that back."""
+
+    def delete(self, key, options):
+        of_key = [each for each in versions_in(self) if each.key == key]
+        mark = any(each.deleted and each.version == options.version for each in of_key)
+        if mark and not all(each.deleted for each in of_key):
+            super().put(key, BytesSource(b"back again"), PutOptions())
+        else:
+            super().delete(key, options)
+
+
+def test_where_marks_of_deletions_are_made_up_nothing_comes_back():
+    backend = MarksMadeUp(versioning=True)
+    assert found(backend)["delete"].level is OK
+    assert versions_in(backend) == []
+
+
+def test_versions_that_stay_although_they_were_deleted_are_told():
+    class Pretending(MemoryBackend):
+        def delete(self, key, options):
+            if options.version is None:
+                super().delete(key, options)
+
+    finding = found(Pretending(versioning=True))["delete"]
+    assert finding.level is WARNING
+    assert "still there" in finding.detail
+
+
+def test_versions_that_may_not_be_deleted_are_told():
+    class Keeping(MemoryBackend):
+        def delete(self, key, options):
+            if options.version is not None:
+                refused(self)
+            super().delete(key, options)
+
+    backend = Keeping(versioning=True)
+    finding = found(backend)["delete"]
+    assert finding.level is WARNING
+    assert "not its old versions: no, you may not" in finding.detail
+    assert "list and delete versions" in finding.advice
+    assert versions_in(backend)
+
+
+def test_who_may_not_list_versions_of_a_bucket_without_any_is_not_warned():
+    def listed(self, prefix, options):
+        return refused(self) if options.versions else MemoryBackend.list(self, prefix, options)
+
+    assert found(broken(list=listed))["delete"].level is OK
+
+
+@pytest.mark.parametrize("error", [ConnectionLostError("gone"), CancelledError("cancelled"), KeyboardInterrupt()])
+def test_a_probe_whose_answer_never_came_is_removed(error):
+    def lost(self, key, source, options):
+        MemoryBackend.put(self, key, source, options)
+        raise error
+
+    backend = broken(put=lost)
+    if isinstance(error, UnavailableError):
+        assert found(backend)["write"].level is FAILED
+    else:
+        with pytest.raises(type(error)):
+            found(backend)
+    assert [*Storage(backend).list()] == []
+
+
+def test_who_may_not_overwrite_is_not_told_that_conditions_do_not_work():
+    def create_only(self, key, source, options):
+        if not options.if_absent and options.if_match is None and Storage(self).exists(key):
+            refused(self)
+        return MemoryBackend.put(self, key, source, options)
+
+    findings = found(broken(put=create_only))
+    assert {name for name, each in findings.items() if each.level is FAILED} == {"overwrite"}
+
+
+def test_a_check_that_is_cancelled_at_its_very_end_is_cancelled():
+    deleted: list[str] = []
+
+    def noted(self, key, options):
+        deleted.append(key)
+        MemoryBackend.delete(self, key, options)
+
+    def ended(self, key, version=None):
+        if deleted:
+            raise CancelledError("cancelled")
+        return MemoryBackend.stat(self, key, version)
+
+    with pytest.raises(CancelledError):
+        found(broken(stat=ended, delete=noted))
 
 
 def test_reading_only_changes_nothing():
@@ -162,6 +267,34 @@ def test_changes_are_those_of_levels_since_each_was_last_looked_at():
     assert look(list=OK, write=FAILED) == [("write", FAILED)]
     assert look(list=FAILED) == [("list", FAILED)]
     assert look(list=OK, write=OK, space=WARNING) == [("list", OK), ("write", OK)]
+
+
+def test_faults_that_a_storage_names_only_while_they_last_are_told_again():
+    seen, fine = _Seen(), [Finding("list", OK, ""), Finding("capabilities", OK, "")]
+    behind, cut = Finding("replica", WARNING, "behind"), [Finding("list", FAILED, "")]
+    told = [
+        [(each.name, each.level) for each in seen.changed("s", look)]
+        for look in ([*fine, behind], cut, [*fine, behind], fine, fine, [*fine, behind])
+    ]
+    assert told == [
+        [("replica", WARNING)],
+        [("list", FAILED)],
+        [("list", OK)],
+        [("replica", OK)],
+        [],
+        [("replica", WARNING)],
+    ]
+
+
+def test_a_storage_that_cannot_tell_of_its_health_is_a_finding():
+    assert found(broken(check=refused))["health"].level is FAILED
+
+
+@pytest.mark.parametrize("words", [("check", "--watch"), ("bench", "--seconds")])
+def test_no_number_is_no_time(mgs, memory, words):
+    result = mgs(words[0], memory, words[1], "nan")
+    assert result.code == 2
+    assert words[1] in result.err
 
 
 def test_watching_tells_of_changes_and_ends_quietly(tmp_path):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
+from urllib.request import urlopen
 
 import pytest
 
 from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.serve.running import Listener
 from mediagit_storage.testing.scripted_server import Receive, ScriptedServer, answer
 from mediagit_storage.types import PendingUpload
 
@@ -59,6 +62,8 @@ def lines(mgs, tree, memory, work):
     MemoryBackend.named(memory.removeprefix("memory://"))._uploads["U"] = PendingUpload(
         "p/s", "U", datetime(2026, 1, 1, tzinfo=UTC), 5, datetime(2026, 1, 2, tzinfo=UTC)
     )
+    # What else it prints is in the guide about syncing.
+    found.extend(line for line in mgs("sync", "-n", memory, "made/", "--json").records if line["type"] == "unkept")
     call("uploads", "ls", memory)
     call("uploads", "abort", memory)
     call("put", "src/photo.jpg", f"{memory}/p/r", "--if-absent")
@@ -79,6 +84,7 @@ def lines(mgs, tree, memory, work):
     call("keys", "generate", "media.key")
     call("keys", "list", "media.key")
     delivered(call, Path(mgs("profile", "path").lines[0]))
+    served(call, memory)
     call("completion", "zsh")
     call("version")
     return found
@@ -106,6 +112,31 @@ def delivered(call, profiles: Path) -> None:
             call("cdn", "purge", "cdn:k")
 
 
+def served(call, memory) -> None:
+    """What `mgs serve` prints until the end of its first request."""
+    run = Listener.run
+
+    def once(listener, *, signals, started):
+        assert signals
+
+        def ask() -> None:
+            with urlopen(f"{listener.url}/-/healthz", timeout=60) as answered:
+                answered.read()
+            listener.stop()
+
+        asking = threading.Thread(target=ask)
+
+        def told() -> None:
+            started()
+            asking.start()
+
+        run(listener, started=told)
+        asking.join()
+
+    with mock.patch.object(Listener, "run", once):
+        call("serve", memory, "--port", "0", "--write", "--access-log")
+
+
 def test_lines_and_page_agree(lines):
     seen: dict[str, set[str]] = {}
     for line in lines:
@@ -120,17 +151,17 @@ def test_shapes(lines):
     numbers = {"size", "stored_size", "objects", "bytes", "seconds", "mb_per_second", "failed", "skipped", "kept",
                "code", "expires_in", "entries", "hits", "evictions", "heals", "left_out", "unsized", "puts", "parts", "reads",
                "lists", "deletes", "sent", "fetched", "count", "per_second", "bytes_per_second", "p50", "p90", "p99",
-               "max", "mean"}  # fmt: skip
+               "max", "mean", "received"}  # fmt: skip
     for line in lines:
         for name, value in line.items():
-            if name in numbers or name == "v":
+            if name in numbers or name == "v" or (name == "status" and line["type"] == "request"):
                 assert isinstance(value, int | float) or value is None, (name, line)
-            elif name in {"deleted", "latest", "retryable", "dry_run", "done"}:
+            elif name in {"deleted", "latest", "retryable", "dry_run", "done", "writable"}:
                 assert isinstance(value, bool)
+            elif name in {"layers", "items"} or (name == "attributes" and line["type"] == "unkept"):
+                assert isinstance(value, list)
             elif name in {"attributes", "options", "cdn"}:
                 assert isinstance(value, dict)
-            elif name in {"layers", "items"}:
-                assert isinstance(value, list)
             else:
                 assert isinstance(value, str), (name, line)
 

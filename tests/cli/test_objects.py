@@ -252,7 +252,12 @@ def test_counts_below_a_folder(mgs, tree, memory):
     mgs("cp", "-r", "src/", f"{memory}/x/")
     records = mgs("du", "--json", "-d", "1", f"{memory}/x").records
     assert [(each["prefix"], each["objects"], each["bytes"]) for each in records] == [("x/a/", 2, 6), ("x", 5, 2007)]
-    assert mgs("du", f"{memory}/none").code == 3
+    missing = mgs("du", f"{memory}/none")
+    assert (missing.code, missing.out) == (3, "")
+    several = mgs("du", f"{memory}/none", f"{memory}/x")
+    assert several.code == 6
+    assert "none" in several.err
+    assert several.lines[-1].split()[1:] == [str(records[-1]["objects"]), "x"]
 
 
 # ---- mb, check, presign

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
+
+from mediagit_storage import Attributes, open_storage
+from mediagit_storage.backends.memory import MemoryBackend
+from mediagit_storage.cli import folders as folders_here
+from mediagit_storage.cli.report_file import report_file
+from mediagit_storage.errors import ConfigError
 
 
 @pytest.fixture
@@ -109,6 +116,63 @@ def test_mistakes_are_named_before_anything_is_done(mgs, folders, arguments, cod
     assert files(folders) == before
 
 
-def test_what_the_target_cannot_keep_is_said_before_the_start(mgs, folders, memory):
-    result = mgs("sync", memory, "dst", "-n")
-    assert "storage classes stay behind: those of dst have other names, if it has any" in result.err
+@pytest.fixture
+def without_tags(monkeypatch, memory):
+    """A memory storage that keeps no tags, as all of them do now."""
+    can = MemoryBackend().capabilities
+    monkeypatch.setattr(MemoryBackend, "capabilities", replace(can, attributes=can.attributes - {"tags"}))
+    return memory
+
+
+STAYS = "storage classes stay behind: those of dst have other names, if it has any"
+
+
+@pytest.mark.parametrize("command", ["sync", "migrate"])
+def test_that_storage_classes_stay_behind_is_said_to_who_asks(mgs, folders, memory, command):
+    assert STAYS in mgs(command, memory, "dst", "-n").err
+    assert STAYS in mgs(command, memory, "dst", "-v").err
+    assert "stay" not in mgs(command, memory, "dst").err
+    assert mgs(command, memory, "dst", "--json").records[0] == {
+        "v": 1, "type": "unkept", "attributes": ["storage_class"], "status": "left"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["sync", "migrate"])
+def test_what_files_here_could_have_is_no_news(mgs, folders, without_tags, command):
+    told = "keeps no tags: objects that have any fail, unless --drop-attributes is given"
+    assert told in mgs(command, "src", without_tags, "-n").err
+    result = mgs(command, "src", without_tags)
+    assert (result.code, "tags" in result.err) == (0, False)
+
+
+def test_what_objects_of_a_service_may_have_is_said_before_the_start(mgs, folders, without_tags, monkeypatch):
+    monkeypatch.setattr(folders_here, "is_on_this_machine", lambda backend: False)
+    assert "keeps no tags" in mgs("sync", "src", without_tags).err
+    assert "tags" not in mgs("sync", "src", without_tags, "--drop-attributes").err
+
+
+def test_the_object_that_has_what_cannot_be_kept_fails_and_says_what_to_do(mgs, folders, without_tags):
+    with open_storage("src") as store:
+        store.put("tagged", b"5", attributes=Attributes(tags={"a": "b"}))
+    result = mgs("sync", "src", without_tags, "--report", "report.jsonl")
+    assert result.code == 6
+    assert "does not keep tags" in result.err
+    assert "--drop-attributes" in result.err
+    lines = [json.loads(line) for line in (folders / "report.jsonl").read_text().splitlines()]
+    assert lines[0] == {"v": 1, "type": "unkept", "attributes": ["tags"], "status": "refused"}
+    assert [line["type"] for line in lines[1:]].count("unkept") == 0
+    assert mgs("sync", "src", without_tags, "--drop-attributes").code == 0
+
+
+def test_an_earlier_report_is_not_lost_for_an_announcement(tmp_path):
+    path = tmp_path / "report.jsonl"
+    path.write_text("old")
+
+    def refused():
+        with report_file(path) as report:
+            report.announce("unkept", {})
+            raise ConfigError("the folders overlap")
+
+    with pytest.raises(ConfigError):
+        refused()
+    assert path.read_text() == "old"

@@ -19,6 +19,7 @@ from mediagit_storage.errors import (
     UnavailableError,
 )
 from mediagit_storage.scope import scope
+from mediagit_storage.source import FileSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.testing.scripted_server import (
     Call,
@@ -30,7 +31,7 @@ from mediagit_storage.testing.scripted_server import (
     answer,
 )
 from mediagit_storage.testing.sources import content
-from mediagit_storage.types import Attributes
+from mediagit_storage.types import Attributes, PutOptions
 
 from .answers import begun, body_of, crc, document, header, held, lines, ranges, refused, resource, stored
 
@@ -95,6 +96,25 @@ def test_a_stream_that_ends_with_a_chunk(play):
     store, server = play(begun(), held(ONE), stored(data), **SIZES)
     store.put("k", iter([data]))
     assert ranges(server)[1:] == [f"bytes 0-{ONE - 1}/*", f"bytes {ONE}-{TWO - 1}/{TWO}"]
+
+
+def test_a_file_is_sent_as_its_turns_come(play, tmp_path):
+    """What is only read for a digest needs none."""
+
+    class Turns(FileSource):
+        admitted = 0
+
+        def admit(self, count):
+            assert count > 0
+            self.admitted += min(count, 10_000)
+            return min(count, 10_000)
+
+    store, server = play(begun(), held(ONE), held(TWO), stored(DATA), **SIZES)
+    with file_of(tmp_path).open("rb") as file:
+        source = Turns(file)
+        store.backend.put("k", source, PutOptions())
+    assert source.admitted == REST
+    assert b"".join(map(body_of, server.received[1:])) == DATA
 
 
 # ---- broken connections

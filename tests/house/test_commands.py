@@ -32,7 +32,7 @@ def program(folder: Path, name: str, text: str) -> None:
 # ---- make ----------------------------------------------------------------------------------------------------------
 
 COMMANDS = [
-    "setup", "demo", "test", "test-servers", "matrix", "test-account", "unit", "test-NAME", "test-long", "fuzz", "format", "lint", "types", "contracts", "docs-check",
+    "setup", "demo", "test", "test-servers", "matrix", "test-account", "unit", "test-NAME", "test-long", "fuzz", "format", "lint", "types", "contracts", "docs-check", "site",
     "face", "screenshots", "bench", "bench-s3", "bench-azure", "bench-gcs", "bench-webdav", "bench-layers", "bench-sync", "bench-plans", "bench-fsspec", "bench-aio", "bench-serve", "bench-emulators", "plan-billion", "servers", "emulators", "build", "clean", "help",
 ]  # fmt: skip
 

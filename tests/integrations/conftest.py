@@ -13,9 +13,10 @@ from mediagit_storage.testing.emulators.raw_s3 import call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a server, what asks a listing the same with many patterns is long."""
+    """Of a suite of others that has run elsewhere, all but a core is long; see `core` in the classes."""
     for item in items:
-        if getattr(getattr(item, "cls", None), "variant_of_patterns", False) and "glob" in item.name:
+        core = getattr(getattr(item, "cls", None), "core", None)
+        if core is not None and not core(item.originalname):
             item.add_marker(pytest.mark.long)
 
 

@@ -42,6 +42,12 @@ class TestMemory(Everything):
 
 
 class TestLocal(Everything):
+    """The many patterns, which are the same questions to a listing again and again, are left to the long run here."""
+
+    @staticmethod
+    def core(name):
+        return "glob_edge_cases" not in name
+
     @pytest.fixture
     def fs(self, tmp_path):
         (tmp_path / "store").mkdir()
@@ -50,10 +56,13 @@ class TestLocal(Everything):
 
 
 class TestMoto(Everything):
-    """The many patterns, which are the same questions to a listing again and again, are left to the long run here."""
+    """Each way of copying once; the rest, which asks the server for the same, is left to the long run."""
 
     server_name = "moto"
-    variant_of_patterns = True
+
+    @staticmethod
+    def core(name):
+        return name.endswith(("exclusive", "directory_to_existing_directory", "as_list", "with_same_name_prefix"))
 
     @pytest.fixture
     def fs(self, new_bucket, monkeypatch):

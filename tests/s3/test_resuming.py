@@ -198,3 +198,43 @@ def test_what_cannot_succeed_is_aborted_and_forgotten(play, data, tmp_path):
         put(store, path, memory)
     assert "DELETE /bucket/k?uploadId=U1" in lines(scripted)
     assert memory.state is None
+
+
+class Turns(FileSource):
+    """Lets so many bytes go at a time, and notes them."""
+
+    turn = 2 * MIB
+
+    def __init__(self, file):
+        super().__init__(file)
+        self.admitted = 0
+
+    def admit(self, count):
+        assert count > 0
+        self.admitted += min(count, self.turn)
+        return min(count, self.turn)
+
+
+def test_what_is_sent_waits_for_its_turn_and_what_had_arrived_does_not(play, data, tmp_path):
+    path, server = tmp_path / "file", Uploads()
+    server.parts = {1: data[: 5 * MIB], 2: data[5 * MIB : 10 * MIB]}
+    path.write_bytes(data)
+    store, _ = play((Repeat([Receive(), server]),), checksum="md5", **OPTIONS)
+    with path.open("rb") as file:
+        source = Turns(file)
+        store.backend.put("k", source, PutOptions(resume=Memory(dict(LEFT))))
+    assert sorted(server.taken) == [3, 4, 5]
+    assert b"".join(server.parts[number] for number in sorted(server.parts)) == data
+    assert source.admitted == len(data) - 10 * MIB
+
+
+def test_a_file_in_one_request_waits_for_its_turns(play, data, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(data[: 5 * MIB + 1])
+    store, server = play((Receive(), ok()), **OPTIONS)
+    with path.open("rb") as file:
+        source = Turns(file)
+        source.turn = 3000
+        store.backend.put("k", source, PutOptions(resume=Memory()))
+    assert source.admitted == 5 * MIB + 1
+    assert server.received[0].partition(b"\r\n\r\n")[2] == data[: 5 * MIB + 1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mediagit_storage.backends.s3 import listing
 from mediagit_storage.backends.s3.listing import (
     UploadedPart,
+    all_standard,
     parse_objects,
     parse_parts,
     parse_uploads,
@@ -65,6 +66,27 @@ def test_a_page():
         [Folder("d/")],
         "t&=",
     )
+
+
+@pytest.mark.parametrize(
+    ("extras", "standard"),
+    [
+        ((), True),
+        (("<StorageClass>STANDARD</StorageClass>",) * 2, True),
+        (("<StorageClass>STANDARD</StorageClass>", "<StorageClass>GLACIER</StorageClass>"), False),
+        (("<StorageClass>STANDARD</StorageClass>", ""), False),
+        (("<StorageClass/>",), False),
+        (("<StorageClass>STANDARD_IA</StorageClass>",), False),
+    ],
+)
+def test_only_a_page_that_names_the_usual_class_for_all_is_believed(extras, standard):
+    data = page(*(row(f"k{number}", extra=extra) for number, extra in enumerate(extras)))
+    assert all_standard(data, parse_objects(data)) is standard
+
+
+def test_a_key_is_no_storage_class():
+    data = page(row(escape("<StorageClass>STANDARD</StorageClass>"), extra=""), encoding="")
+    assert not all_standard(data, parse_objects(data))
 
 
 # ---- both ways are one ---------------------------------------------------------------------------------------------

@@ -95,6 +95,29 @@ def test_the_storages_error_comes_out_of_close():
         _ = file.info
 
 
+def test_the_storages_error_comes_out_of_close_again():
+    """Who went on after `write` had raised does not take half of it for stored."""
+    store = Storage(Full())
+    file = store.open("k", "wb")
+    with pytest.raises(CapacityError):
+        [file.write(bytes(300_000)) for _ in range(200)]
+    with pytest.raises(CapacityError):
+        file.close()
+    file.close()
+    assert not store.exists("k")
+
+
+def test_what_is_small_takes_no_thread():
+    store, before = Storage(MemoryBackend()), threading.active_count()
+    files = [store.open(f"k/{number}", "wb") for number in range(50)]
+    for file in files:
+        file.write(b"x")
+    assert threading.active_count() == before
+    for file in files:
+        file.close()
+    assert len(list(store.list("k/"))) == 50
+
+
 def test_what_was_written_is_copied_at_once():
     store, buffer = Storage(MemoryBackend()), bytearray(b"first")
     with store.open("k", "wb") as file:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mediagit_storage.backend import DeleteOperation, PutOperation, ReadOperation, StatOperation
+from mediagit_storage.backend import Content, DeleteOperation, PutOperation, ReadOperation, StatOperation
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
@@ -18,6 +18,7 @@ from mediagit_storage.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
+from mediagit_storage.http.resuming import ReadyBody
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.scope import scope
 from mediagit_storage.storage import Storage
@@ -232,6 +233,47 @@ def test_old_versions_and_unfinished_uploads_go_too():
     [*bench.run()]
     assert [*store.list(versions=True)] == []
     assert [each.key for each in store.pending_uploads()] == ["other"]
+
+
+def test_versions_that_may_not_be_deleted_are_named_and_the_rest_goes():
+    class Keeping(MemoryBackend):
+        def delete(self, key, options):
+            if options.version is not None:
+                raise PermissionDeniedError("no")
+            super().delete(key, options)
+
+    backend = Keeping(versioning=True)
+    bench = Benchmark(Storage(backend), rules=SMALL)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    backend._uploads["U"] = PendingUpload(f"{bench.prefix}x", "U", moment, 5, moment)
+    [*bench.run()]
+    assert bench.left == [f"old versions of {bench.prefix}"]
+    assert [*Storage(backend).pending_uploads()] == []
+
+
+def test_who_may_not_look_for_what_is_not_there_has_left_nothing():
+    class Refusing(MemoryBackend):
+        def list(self, prefix, options):
+            if options.versions:
+                raise PermissionDeniedError("no")
+            return super().list(prefix, options)
+
+        def pending_uploads(self, prefix):
+            raise PermissionDeniedError("no")
+
+    bench = Benchmark(Storage(Refusing()), rules=SMALL)
+    [*bench.run()]
+    assert bench.left == []
+
+
+def test_a_stream_that_brings_other_bytes_is_found():
+    class Swapping(MemoryBackend):
+        def stream(self, key, options):
+            info, data, start = self.read(key, options)
+            return ReadyBody(Content(info, data[:-1] + bytes([data[-1] ^ 1]), start))
+
+    with pytest.raises(IntegrityError, match="other bytes"):
+        [*Benchmark(Storage(Swapping()), rules=replace(SMALL, large=3 * 2**20 + 5)).run()]
 
 
 def test_what_is_refused_at_once_is_told_as_it_is():

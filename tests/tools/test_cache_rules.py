@@ -98,7 +98,8 @@ def profile(text: str):
         ("[[media.cdn.rules]]\ncache_control = 'x'\nmatc = '*'", "did you mean 'match'"),
         ("[[media.cdn.rules]]\ncache_control = 'x'\nmatch = 5", "a text"),
         ("[[media.cdn.rules]]\ncache_control = 'x'\nmatch = '['", "never ends"),
-        ("[[media.cdn.rules]]\ncache_control = 'x'\ncontent_type = '['", "never ends"),
+        ("[[media.cdn.rules]]\ncache_control = 'x'\ncontent_type = 'image/['", "never ends"),
+        ("[[media.cdn.rules]]\ncache_control = 'x'\ncontent_type = '*'", 'like "text/html"'),
     ],
 )
 def test_rules_that_cannot_be(text, word):

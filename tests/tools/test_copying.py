@@ -200,12 +200,12 @@ def test_what_is_one_service(one, other, same):
 def test_a_service_is_the_same_by_whichever_name_it_is_opened():
     there = {"endpoint": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b"}
     with (
-        MinIOBackend("some-bucket", endpoint="http://127.0.0.1:1", access_key="a", secret_key="b") as one,
-        S3Backend("some-bucket", service="minio", **there) as other,
-        S3Backend("some-bucket", **there) as unknown,
+        Storage(MinIOBackend("some-bucket", endpoint="http://127.0.0.1:1", access_key="a", secret_key="b")) as one,
+        Storage(S3Backend("some-bucket", service="minio", **there)) as other,
+        Storage(S3Backend("some-bucket", **there)) as unknown,
     ):
-        assert same_service(Storage(one), Storage(other))
-        assert not same_service(Storage(one), Storage(unknown))
+        assert same_service(one, other)
+        assert not same_service(one, unknown)
 
 
 def test_types_are_guessed_unless_told_otherwise(source, target):

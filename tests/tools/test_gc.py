@@ -31,7 +31,7 @@ from mediagit_storage.errors import (
 from mediagit_storage.testing.covers import covers
 from mediagit_storage.testing.manual_clock import ManualClock
 from mediagit_storage.tools.filters import Filter, Filters
-from mediagit_storage.tools.gc import CollectionCounts, CollectionRules, State, collect, mark_of
+from mediagit_storage.tools.gc import CollectionCounts, CollectionRules, Deleting, State, collect, mark_of
 from mediagit_storage.tools.manifest import entries_of, manifest_lines
 from mediagit_storage.tools.marks import Mark, open_marks
 from mediagit_storage.tools.plan import DeletionLimit
@@ -604,3 +604,27 @@ def test_few_files_are_open_while_names_are_sorted(monkeypatch):
         assert [*found] == [*names()]
     assert open_at_once < 64
     assert all(file.closed for file in made)
+
+
+def test_orphans_that_are_out_of_order_end_the_run(place):
+    class Hasty:
+        """Tells of ranges in the wrong order: a merge with the references would pass by some."""
+
+        def orphans(self, side, names, trashes, rules, counts):
+            counts.objects = counts.referenced = 2
+            yield from reversed([*side.listed()])
+
+    place.collect()
+    before = place.marks.read_bytes()
+    with open_marks(place.marks, "here") as marks, pytest.raises(StorageError, match="out of order"):
+        list(collect(Side(place.store), [lambda: ["a"]], marks, CollectionRules(), now=place.now, engine=Hasty()))
+    assert place.marks.read_bytes() == before
+
+
+def test_a_deletion_that_is_repeated_knows_what_the_first_try_did(place):
+    info = place.store.stat("c")
+    mark = mark_of("c", info, None, place.now)
+    for repeatable, state in ((True, State.TRASHED), (True, State.TRASHED), (False, State.GONE)):
+        deleting = Deleting(Side(place.store), "t/", timedelta(), place.now, repeatable=repeatable)
+        assert deleting((mark, False)) == (state, "c", info.size, None)
+    assert place.store.get("t/c") == b"c"

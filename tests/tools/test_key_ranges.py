@@ -105,6 +105,15 @@ def test_sides_of_parts_list_together_what_the_whole_lists(names, bounds):
         assert [found.name for part in parts for found in part.listed()] == whole == sorted(names, key=sort_key)
 
 
+def test_a_server_that_begins_at_the_beginning_whatever_it_is_told(monkeypatch):
+    with Storage(MemoryBackend()) as store:
+        for name in "abcd":
+            store.put(f"in/{name}", b"")
+        listed = store.list
+        monkeypatch.setattr(store, "list", lambda prefix, start_after: listed(prefix))
+        assert [found.name for found in Side(store, "in/", KeyRange("b", "c")).listed()] == ["c"]
+
+
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 10), st.integers(1, 30))
 def test_portions_follow_each_other_to_the_end(sizes, names, size):
     items = [Found(f"{index:03}", ObjectInfo(f"{index:03}", each)) for index, each in enumerate(sizes)]

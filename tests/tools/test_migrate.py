@@ -75,6 +75,15 @@ def held(store):
     return {info.key: store.get(info.key) for info in store.list()}
 
 
+def test_attributes_of_empty_objects_are_compared_too():
+    source, target = filled({}), filled({})
+    source.put("empty", b"", attributes=Attributes(metadata={"of": "1"}))
+    target.put("empty", b"")
+    _, counts = run(source, target)
+    assert (counts.complete, counts.copied) == (True, 1)
+    assert target.stat("empty").attributes.metadata == {"of": "1"}
+
+
 def test_everything_is_copied_once_and_then_proven():
     source, target = filled(), filled({"more": b"m"})
     _, counts = run(source, target)

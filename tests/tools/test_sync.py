@@ -7,6 +7,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -16,18 +17,21 @@ from mediagit_storage import Attributes, Storage, open_storage
 from mediagit_storage.backends.local.backend import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
+    BucketNotFoundError,
     CancelledError,
     ConfigError,
     LimitExceededError,
     NotFoundError,
     PreconditionError,
     StorageError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.layers.readonly import ReadOnlyLayer
 from mediagit_storage.source import as_source
 from mediagit_storage.testing.covers import covers
+from mediagit_storage.tools import unlisted
 from mediagit_storage.tools.copying import CopyRules
 from mediagit_storage.tools.filters import Filter, Filters
 from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
@@ -392,6 +396,53 @@ def test_more_than_half_of_the_target_stays_unless_told():
     assert held(target) == {"a": b"1"}
 
 
+@pytest.mark.parametrize("many", [0, 10_000])
+def test_what_a_link_in_the_source_hides_is_not_deleted(tmp_path, monkeypatch, many):
+    monkeypatch.setattr(unlisted, "_MANY", many)
+    source, target = open_storage(tmp_path / "f", create=True), filled({})
+    for name in ("a", "d/x", "d-x", "e/film", "e/gone", "z"):
+        source.put(f"in/{name}", name.encode())
+    side = Side(source.with_prefix("in"), "/")
+    sync(side, target)
+    folder = tmp_path / "f" / "in"
+    for name in ("d", "e/film"):
+        (folder / name).rename(tmp_path / name.replace("/", "-"))
+        (folder / name).symlink_to(tmp_path / name.replace("/", "-"))
+    for name in ("d-x", "e/gone"):
+        (folder / name).unlink()
+    done, counts = sync(side, target, SyncRules(delete=True))
+    assert names(done, Action.DELETE) == ["d-x", "e/gone"]
+    assert set(held(target)) == {"a", "d/x", "e/film", "z"}
+    assert (counts.extra, counts.left, counts.target) == (2, 2, 6)
+
+
+@pytest.mark.parametrize("prefix", ["", "in/"])
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("there", [{"a": b"1"}, {"a": b"older"}, {}])
+def test_nothing_is_deleted_where_the_source_went_away_while_it_was_listed(prefix, there, dry):
+    data, others = {"a": b"1", "b": b"2", "c": b"3"}, {"b": b"2", "c": b"3", "d": b"4"}
+    source, target = filled(data, prefix=prefix), filled({**others, **there})
+
+    def unmounted(infos):
+        yield from islice(infos, 1)
+        # What is read already comes to its end.
+        source.backend.listing = lambda _: iter(())
+
+    source.backend.listing = unmounted
+    with pytest.raises(NotFoundError):
+        sync(Side(source, prefix), target, SyncRules(delete=True, size_only=True), limit=DeletionLimit(9), dry=dry)
+    assert set(held(target)) == {"b", "c", "d"} | ({"a"} if there or not dry else set())
+
+
+def test_links_of_the_target_spare_nothing(tmp_path):
+    source, target = filled({"a": b"1"}), open_storage(tmp_path / "f", create=True)
+    target.put("a", b"1")
+    target.put("b", b"2")
+    (tmp_path / "f" / "c").symlink_to(tmp_path)
+    sync(source, target, SyncRules(delete=True))
+    assert set(held(target)) == {"a"}
+
+
 def test_what_came_to_the_source_after_it_was_listed_is_not_deleted():
     source, target = filled({"a": b"1", "b": b"1"}), filled({"a": b"1", "b": b"2", "y": b"3", "z": b"4"})
     target.backend.before_read = lambda key: source.put("z", b"new")
@@ -410,6 +461,19 @@ def test_where_the_source_cannot_tell_nothing_is_deleted():
     done, counts = sync(source, target, SyncRules(delete=True))
     assert [type(each.error) for each in done] == [UnavailableError]
     assert (set(held(target)), counts.failed) == ({"a", "b", "z"}, 1)
+
+
+@pytest.mark.parametrize("problem", [BucketNotFoundError, UnauthenticatedError])
+def test_where_nothing_else_could_be_deleted_either_it_ends(problem):
+    source, target = filled({"a": b"1", "b": b"2", "c": b"3"}), filled({"a": b"1", "x": b"2", "y": b"3", "z": b"4"})
+
+    def gone(key):
+        raise problem("nothing works any more")
+
+    source.backend.before_stat = gone
+    with pytest.raises(problem):
+        sync(source, target, SyncRules(delete=True), limit=DeletionLimit(9))
+    assert set(held(target)) == {"a", "b", "c", "x", "y", "z"}
 
 
 def test_what_somebody_else_deleted_first_is_done():
@@ -437,8 +501,10 @@ def test_an_object_that_was_written_after_it_was_listed_is_not_deleted():
     source, target = filled({"a": b"1", "b": b"1"}), filled({"a": b"1", "z": b"old"})
     source.backend.before_read = lambda key: target.put("z", b"new")
     done, _ = sync(source, target, SyncRules(delete=True))
-    assert [type(each.error) for each in done if each.action is Action.DELETE] == [PreconditionError]
-    assert target.get("z") == b"new"
+    (left,) = [each.error for each in done if each.action is Action.DELETE]
+    assert isinstance(left, PreconditionError)
+    assert "after it was listed" in left.message
+    assert (left.key, target.get("z")) == ("z", b"new")
 
 
 def test_a_source_that_is_not_there_deletes_nothing():

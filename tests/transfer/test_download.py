@@ -21,6 +21,7 @@ from mediagit_storage.errors import (
     UnavailableError,
 )
 from mediagit_storage.events import on_event
+from mediagit_storage.layers.throttle import Limits, ThrottleLayer
 from mediagit_storage.progress import on_progress
 from mediagit_storage.scope import scope
 from mediagit_storage.source import BytesSource
@@ -627,3 +628,17 @@ def test_ranges_are_disjoint_and_bounded(here, tmp_path):
 
 def test_the_limits_bound_the_memory():
     assert downloading.LIMITS.part * downloading.LIMITS.concurrency <= 40 * 1024 * 1024
+
+
+def test_what_broke_off_under_a_limit_goes_on_without_one(store, remote, here, state):
+    body = content(SIZE)
+    store.put("k", body)
+    remote.wire = Cut(8)
+    with Storage(ThrottleLayer(remote, Limits(bytes_down=10**9))) as slow, pytest.raises(UnavailableError):
+        slow.download("k", here / "f")
+    assert parts_in(here)
+    remote.wire, before = whole, remote.fetched
+    store.download("k", here / "f")
+    assert remote.fetched - before < SIZE
+    assert (here / "f").read_bytes() == body
+    assert [each.name for each in here.iterdir()] == ["f"]

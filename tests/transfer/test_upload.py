@@ -16,10 +16,12 @@ from mediagit_storage.errors import (
     UnavailableError,
 )
 from mediagit_storage.events import on_event
+from mediagit_storage.layers.throttle import Limits, ThrottleLayer
 from mediagit_storage.progress import on_progress
 from mediagit_storage.scope import scope
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
+from mediagit_storage.testing.manual_clock import ManualClock
 from mediagit_storage.testing.remote import Remote
 from mediagit_storage.testing.sources import content
 from mediagit_storage.testing.wrappers import WithoutCapabilities
@@ -328,3 +330,48 @@ def test_what_is_final_leaves_nothing_with_the_server(store, remote, file, state
 
 def test_options_without_a_memory_stay_equal():
     assert PutOptions() == PutOptions(resume=None)
+
+
+# ---- under a limit
+
+
+class Waits(ManualClock):
+    """Time that passes only where somebody waits for a turn."""
+
+    def wait(self, event, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize("limits", [(1000, 500), (1000, None), (None, 1000)], ids=str)
+def test_what_broke_off_under_a_limit_goes_on_under_another(remote, file, state, limits):
+    for number, limit in enumerate(limits):
+        clock = Waits()
+        began = clock.now
+        held = ThrottleLayer(remote, Limits(bytes_up=limit), clock=clock, wait=clock.wait)
+        assert held.capabilities.resumable_uploads
+        with Storage(held) as store:
+            if not number:
+                break_off(store, remote, file)
+                # The part that was cut off was paid for as well.
+                paid = 5 * PART
+            else:
+                store.upload(file, "k")
+                paid = SIZE - 4 * PART
+                assert remote.sent == paid
+                assert store.get("k") == content(SIZE)
+        if limit is not None:
+            # One second's worth is free.
+            assert clock.now - began == pytest.approx(paid / limit - 1)
+    nothing_left(remote, state)
+
+
+def test_a_file_that_is_not_to_resume_stays_hidden_behind_a_limit(remote, file):
+    """Only who resumes has promised to ask for the turn of what it reads by position."""
+    clock = Waits()
+    began = clock.now
+    held = ThrottleLayer(remote, Limits(bytes_up=1000), clock=clock, wait=clock.wait)
+    with Storage(held) as store:
+        store.upload(file, "k", resume=False)
+    assert remote.sent == 0, "it came as a stream"
+    # 4 KiB go at a time at least: the last of them are owed.
+    assert clock.now - began == pytest.approx(8 * 1.024)

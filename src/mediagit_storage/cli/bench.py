@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mediagit_storage.cli.durations import utc_now
+from mediagit_storage.cli.durations import Seconds, utc_now
 from mediagit_storage.cli.exit_codes import SOME_FAILED
 from mediagit_storage.cli.framework import Command, Run, common, complete_target, dry_run, pass_run
 from mediagit_storage.cli.session import Session, session
@@ -39,7 +39,7 @@ _WIDTHS = (-9, -8, 9, 8, 8, 8, 8, 15)
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.01, 3600),
+    type=Seconds(0.01, 3600),
     default=10.0,
     show_default=True,
     help="No measurement goes on much longer: it takes fewer objects, or a smaller large one.",

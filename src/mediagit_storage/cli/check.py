@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from mediagit_storage.cli.durations import utc_now
+from mediagit_storage.cli.durations import Seconds, utc_now
 from mediagit_storage.cli.exit_codes import DIFFERENCES
 from mediagit_storage.cli.framework import Command, Interrupted, Run, common, complete_target, pass_run
 from mediagit_storage.cli.output import timestamp
@@ -27,7 +27,7 @@ _PATIENCE = 60.0
 @click.option("--read-only", is_flag=True, help="Write no object (otherwise a small one is written and deleted).")
 @click.option(
     "--watch",
-    type=click.FloatRange(0.1, 86_400),
+    type=Seconds(0.1, 86_400),
     metavar="SECONDS",
     help="Check again and again, so many seconds apart, and print what changes. Ctrl-C ends it.",
 )
@@ -67,12 +67,26 @@ class _Seen:
     def __init__(self) -> None:
         self.last: dict[str, Sequence[Finding]] = {}
         self._levels: dict[tuple[str, str], FindingLevel] = {}
+        #: What storages said of themselves that was not well: some speak of a thing only then.
+        self._ill: dict[str, set[str]] = {}
 
     def changed(self, text: str, findings: Sequence[Finding]) -> Sequence[Finding]:
         """Those that are on another level than when they were last looked at: well, where they never were."""
+        gone = self._gone(text, findings)
         before, self.last[text] = dict(self._levels), findings
-        self._levels.update({(text, each.name): each.level for each in findings})
-        return [each for each in findings if before.get((text, each.name), FindingLevel.OK) is not each.level]
+        found = [*findings, *gone]
+        self._levels.update({(text, each.name): each.level for each in found})
+        return [each for each in found if before.get((text, each.name), FindingLevel.OK) is not each.level]
+
+    def _gone(self, text: str, findings: Sequence[Finding]) -> Sequence[Finding]:
+        """What the storage itself found fault with before, and does not speak of any more."""
+        names = [each.name for each in findings]
+        if "capabilities" not in names:
+            return ()  # the look did not get as far as that
+        own = findings[names.index("capabilities") + 1 :]
+        gone = self._ill.get(text, set()) - {*names}
+        self._ill[text] = {each.name for each in own if each.level is not FindingLevel.OK}
+        return [Finding(name, FindingLevel.OK, "not found any more") for name in sorted(gone)]
 
 
 def _watch(this: Session, stores: Sequence[tuple[str, Storage]], seconds: float, seen: _Seen, *, write: bool) -> None:

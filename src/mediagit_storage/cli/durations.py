@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Final, TypeVar
 
 import click
 
-__all__ = ["Duration", "duration_text", "older_than", "utc_now"]
+__all__ = ["Duration", "Seconds", "duration_text", "older_than", "utc_now"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -34,6 +35,17 @@ class Duration(click.ParamType[timedelta]):
         except OverflowError:
             pass
         return self.fail(f"{value!r} is no duration: write 90, 90s, 15m, 12h, 7d or 4w", param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds. Not "nan", which lies within any bounds and is no time to wait."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that a text names."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a valid number", param, ctx)
+        return seconds
 
 
 def older_than(text: str) -> Callable[[F], F]:

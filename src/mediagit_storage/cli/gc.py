@@ -19,7 +19,7 @@ from mediagit_storage.cli.outcomes import Outcomes, Sum
 from mediagit_storage.cli.report_file import ReportFile, report_file
 from mediagit_storage.cli.session import Session, session
 from mediagit_storage.cli.text import human_bytes, plural
-from mediagit_storage.errors import ConfigError, StorageError
+from mediagit_storage.errors import CancelledError, ConfigError, StorageError
 from mediagit_storage.journal import journal_name, state_folder
 from mediagit_storage.tools.filters import Filter, Filters
 from mediagit_storage.tools.gc import (
@@ -233,6 +233,8 @@ class _Outcomes(Outcomes[Collected]):
                 dry=not self._rules.delete,
             ):
                 self._add_upload(side, ended)
+        except CancelledError:
+            raise
         except StorageError as error:
             # Not everybody who may list and delete objects may list uploads.
             error.message += "; --keep-uploads leaves them alone"

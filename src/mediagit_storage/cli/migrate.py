@@ -108,6 +108,10 @@ def command(
                 f"profile {change.profile.name!r} in {path} leads to {target} now, and {change.old!r} to the old place;"
                 f" when nothing writes there any more, run `mgs migrate {change.old}: {target} --no-overwrite`"
             )
+            if change.profile.cdn is not None:
+                this.out.note(
+                    f"profile {change.profile.name!r} has a CDN: let that ask {target}, too, and purge it (`mgs cdn purge`)"
+                )
         return code
 
 
@@ -205,7 +209,7 @@ def _migrate(  # noqa: PLR0917  # one caller
     this: Session, source: Place, target: Place, migrating: Migrating, report: ReportFile, engine: SyncEngine | None
 ) -> int:
     sides = chosen_side(source), chosen_side(target)
-    told_attributes(this, source, target, drop=migrating.copying.drop_attributes)
+    told_attributes(this, report, source, target, drop=migrating.copying.drop_attributes)
     outcomes = _Outcomes(this, report, dry=migrating.dry)
     with remembered_between("migrations", *sides) as journal, outcomes.told_at_the_end(), progress_bar(this):
         outcomes.take(migrate(*sides, migrating, journal, outcomes.counts, engine=engine or HERE))
@@ -236,7 +240,8 @@ class _Outcomes(Outcomes[MigrationStep]):
         """Whether everything is there."""
         if self.counts.complete:
             kept = f", and {self.counts.kept:,} that are different were kept" if self.counts.kept else ""
-            yield f"everything is there: {self.counts.proven:,} objects are equal in every byte{kept}"
+            rest = "; what was left out of a listing is not" if self._this.left_out.counted()["left_out"] else ""
+            yield f"everything is there: {self.counts.proven:,} objects are equal in every byte{kept}{rest}"
         elif self.failures.count:
             yield "not everything is there: run the same command again when the cause is mended"
 

@@ -30,6 +30,11 @@ class ReportFile:
         self._path = path
         self._descriptor = descriptor
         self._begun = False
+        self._ahead = b""
+
+    def announce(self, kind: str, fields: Mapping[str, JSON]) -> None:
+        """A line that stands before the first one, once there is a first one."""
+        self._ahead += encoded_line(kind, fields).encode("ascii")
 
     def record(self, kind: str, fields: Mapping[str, JSON]) -> None:
         """One more line."""
@@ -37,7 +42,7 @@ class ReportFile:
             return
         self.begin()
         # Not through a buffer: it would try again, and fail again, when it is closed.
-        left = encoded_line(kind, fields).encode("ascii")
+        left, self._ahead = self._ahead + encoded_line(kind, fields).encode("ascii"), b""
         try:
             while left:
                 left = left[os.write(self._descriptor, left) :]
@@ -68,7 +73,8 @@ def report_file(path: Path | None) -> Iterator[ReportFile]:
         yield ReportFile()
         return
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # Appended to, so that lines of two runs into one file stay whole.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise ConfigError(f"the report {path} cannot be written: {error.strerror}") from None
     report = ReportFile(path, descriptor)

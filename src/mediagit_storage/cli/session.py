@@ -26,7 +26,7 @@ from mediagit_storage.url import parse_url, profile_part
 if TYPE_CHECKING:
     from mediagit_storage.layers.throttle import ThrottleLayer
 
-__all__ = ["Place", "Session", "session"]
+__all__ = ["Place", "Session", "object_key", "session"]
 
 #: What the parts of a stream may take in memory together, in bytes: the whole command stays below 100 MiB.
 _STREAM_BUFFER: Final = 32 * 1024 * 1024
@@ -45,14 +45,19 @@ class Place:
 
     def object_key(self) -> str:
         """The key, where a command needs that of an object."""
-        if not self.key:
-            raise ConfigError(f"{self.text!r} is a folder or a whole storage: name an object in it")
-        return self.key
+        return object_key(self.text, self.key)
 
     @property
     def contents(self) -> bool:
         """Whether the argument ends with a slash; options of a URL may stand behind it."""
         return self.text.endswith("/") or self.key.endswith("/")
+
+
+def object_key(text: str, key: str) -> str:
+    """The key in the argument ``text``; a `ConfigError` where it names a whole storage."""
+    if not key:
+        raise ConfigError(f"{text!r} is a folder or a whole storage: name an object in it")
+    return key
 
 
 class Session:

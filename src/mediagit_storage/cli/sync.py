@@ -105,7 +105,7 @@ def _sync(  # noqa: PLR0917  # one caller
     this: Session, source: Place, target: Place, syncing: Syncing, report: ReportFile, engine: SyncEngine | None
 ) -> int:
     sides = chosen_side(source), chosen_side(target)
-    told_attributes(this, source, target, drop=syncing.copying.drop_attributes)
+    told_attributes(this, report, source, target, drop=syncing.copying.drop_attributes)
     outcomes = _Outcomes(this, report, dry=syncing.dry)
     with remembered_between("syncs", *sides) as memory, outcomes.told_at_the_end(), progress_bar(this):
         outcomes.take(sync_objects(*sides, syncing, memory, outcomes.counts, engine=engine or HERE))

@@ -43,7 +43,10 @@ def kept_attributes(
         found, named = replace(found, content_type=guessed), named | {"content_type"}
     missing = named - keeps
     if missing and not drop:
-        raise UnsupportedError(f"the target does not keep {', '.join(sorted(missing))}", operation="put", key=key)
+        names = ", ".join(sorted(missing))
+        raise UnsupportedError(
+            f"the target does not keep {names}: copy without (--drop-attributes)", operation="put", key=key
+        )
     if not named - missing:
         return None
     return checked_attributes(_without(found, missing) if missing else found)

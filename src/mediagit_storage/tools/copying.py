@@ -19,15 +19,7 @@ from typing import Final, TypeVar
 from mediagit_storage.backend import BatchLimits, Content, PutOperation, ReadOperation
 from mediagit_storage.batch import Planned, Result, run_batch
 from mediagit_storage.closable import closable
-from mediagit_storage.errors import (
-    AlreadyExistsError,
-    BucketNotFoundError,
-    CancelledError,
-    CapacityError,
-    StorageError,
-    UnauthenticatedError,
-    UnsupportedError,
-)
+from mediagit_storage.errors import AlreadyExistsError, StorageError, UnsupportedError
 from mediagit_storage.facets import Relocation
 from mediagit_storage.keys import check_key
 from mediagit_storage.progress import NO_TRANSFER, Progress, current_progress, on_progress
@@ -38,7 +30,7 @@ from mediagit_storage.tools.ahead import LookAhead, Report
 from mediagit_storage.tools.attributes import kept_attributes
 from mediagit_storage.tools.cache_rules import NO_RULES, CacheRules
 from mediagit_storage.tools.large import Sender
-from mediagit_storage.tools.outcomes import Copied, CopyTask, delete_moved, explained
+from mediagit_storage.tools.outcomes import FATAL, Copied, CopyTask, delete_moved, explained
 from mediagit_storage.tools.places import same_service
 from mediagit_storage.tools.shortcuts import Relocating, batch_copying, batch_moving
 from mediagit_storage.types import Attributes, ObjectInfo, PutOptions, ReadOptions
@@ -56,8 +48,6 @@ _WINDOW: Final = 1024
 #: Large objects at once, and how many more may be waiting for their turn.
 _STREAMS: Final = 4
 _WAITING: Final = 64
-#: After one of these nothing else would work either.
-_FATAL: Final = (CapacityError, BucketNotFoundError, UnauthenticatedError, CancelledError)
 _NO_ATTRIBUTES: Final = Attributes()
 _DESCRIBED: Final = ReadOptions(attributes=True)
 
@@ -167,7 +157,7 @@ class _Copier:
             if isinstance(copied.error, AlreadyExistsError) and not self._rules.overwrite:
                 yield copied._replace(error=None, skipped=True)
                 continue
-            if isinstance(copied.error, _FATAL):
+            if isinstance(copied.error, FATAL):
                 raise copied.error
             yield copied
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, NamedTuple
 
@@ -58,11 +58,14 @@ def kept_extras() -> Iterator[Extras]:
         yield Extras(spool)
 
 
-def delete_extras(source: Side, target: Side, extras: Sequence[Extra], limits: BatchLimits) -> Iterator[Deleted]:
+def delete_extras(
+    source: Side, target: Side, extras: Sequence[Extra], limits: BatchLimits, sure: Callable[[], None] = lambda: None
+) -> Iterator[Deleted]:
     """Delete a few hundred together, and tell of each once it is gone: what the source does not have now, either.
 
     Conditional where the storage can do that, so that nothing goes that was written since it was listed. One request
-    for each to the source and, where there are no batch deletes, one to the target.
+    for each to the source and, where there are no batch deletes, one to the target. ``sure`` is called between the two,
+    and raises where what the source said is not to be believed.
     """
     gone: list[Extra] = []
     for looked in _looked_again(source, extras, limits):
@@ -70,6 +73,7 @@ def delete_extras(source: Side, target: Side, extras: Sequence[Extra], limits: B
             yield looked
         else:
             gone.append(looked.extra)
+    sure()
     yield from _gone(target, gone, limits)
 
 
@@ -96,10 +100,11 @@ def _gone(target: Side, extras: Sequence[Extra], limits: BatchLimits) -> Iterato
         for key, each in zip(keys, extras, strict=True)
     )
     for each, key, result in zip(extras, keys, run_batch(store.backend, plans, limits), strict=True):
-        error = explained(result.error, "delete", key, store)
-        if isinstance(error, PreconditionError) and find_object(store, key) is None:
-            error = None
-        yield Deleted(each, error)
+        error = result.error
+        if isinstance(error, PreconditionError):
+            there = find_object(store, key) is not None
+            error = PreconditionError("it was written to after it was listed, so it was left there") if there else None
+        yield Deleted(each, explained(error, "delete", key, store))
 
 
 def _is_absence(error: Exception) -> bool:

@@ -244,7 +244,7 @@ class _Collection:
         old = self.marks.read()
         mark = next(old, None)
         with closing(self.engine.orphans(self.side, names, trashes, self.rules, self.counts)) as orphans:
-            for orphan in orphans:
+            for orphan in _in_order(orphans):
                 while mark is not None and sort_key(mark.name) < sort_key(orphan.name):
                     mark = next(old, None)
                 known = mark if mark is not None and mark.name == orphan.name else None
@@ -359,12 +359,21 @@ class Deleting:
         except (BucketNotFoundError, CancelledError):
             raise
         except NotFoundError:
-            return Collected(State.GONE, mark.name, mark.size)
+            return Collected(State.TRASHED if self._is_trashed(mark) else State.GONE, mark.name, mark.size)
         except PreconditionError:
             return Collected(State.KEPT, mark.name, mark.size)
         except StorageError as error:
             return Collected(state, mark.name, mark.size, explained(error, "delete", key, store))
         return Collected(state, mark.name, mark.size)
+
+    def _is_trashed(self, mark: Mark) -> bool:
+        """Whether a call before this one has moved it to the trash, as far as can be told."""
+        try:
+            return self.repeatable and self.trash is not None and self.side.store.exists(self.trash + mark.name)
+        except (BucketNotFoundError, CancelledError):
+            raise
+        except StorageError:
+            return False
 
 
 def _copy_new(store: Storage, source: str, target: str) -> None:
@@ -387,6 +396,17 @@ def _recorded(
     while group := [*islice(due, _GROUP)]:
         record([mark for mark, needed in group if not needed])
         yield from group
+
+
+def _in_order(orphans: Iterable[Found]) -> Iterator[Found]:
+    """The same. What is needed is later found by a merge, which would pass by a name that comes too late."""
+    last: bytes | None = None
+    for orphan in orphans:
+        key = sort_key(orphan.name)
+        if last is not None and key <= last:
+            raise StorageError(f"the listing is out of order: {orphan.name!r} came too late")
+        last = key
+        yield orphan
 
 
 def _split(marks: Iterable[N], names: Iterable[str]) -> Iterator[tuple[N, bool]]:

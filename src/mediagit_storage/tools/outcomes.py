@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mediagit_storage.backend import BatchLimits, DeleteOperation, StatOperation
 from mediagit_storage.batch import Planned, run_batch
-from mediagit_storage.errors import PreconditionError, StorageError
+from mediagit_storage.errors import (
+    BucketNotFoundError,
+    CancelledError,
+    CapacityError,
+    PreconditionError,
+    StorageError,
+    UnauthenticatedError,
+)
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.places import location_of
 from mediagit_storage.types import DeleteOptions, ObjectInfo
 
-__all__ = ["Copied", "CopyTask", "delete_moved", "explained"]
+__all__ = ["FATAL", "Copied", "CopyTask", "delete_moved", "explained"]
+
+#: After one of these nothing else would work either.
+FATAL: Final = (CapacityError, BucketNotFoundError, UnauthenticatedError, CancelledError)
 
 
 class CopyTask(NamedTuple):

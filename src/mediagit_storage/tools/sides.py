@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mediagit_storage.storage import Storage
 from mediagit_storage.tools.key_ranges import EVERYTHING, KeyRange
-from mediagit_storage.tools.plan import Found
+from mediagit_storage.tools.plan import Found, sort_key
 from mediagit_storage.tools.selecting import is_marker, nothing_there
 
 __all__ = ["Side"]
@@ -26,11 +26,15 @@ class Side(NamedTuple):
     def listed(self) -> Iterator[Found]:
         """What is in it, by name; objects that only mark a folder are left out."""
         start, after = len(self.prefix), self.within.after
+        first = None if after is None else sort_key(after)
         listing = self.store.list(self.prefix, start_after=None if after is None else self.prefix + after)
         for info in listing:
             name = info.key[start:]
             if self.within.ends_before(name):
                 return
+            if first is not None and sort_key(name) <= first:
+                # There are servers that begin at the beginning, whatever they are told.
+                continue
             if not is_marker(info):
                 yield Found(name, info)
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import pickle
 import secrets
 import signal
+import socket
 import sys
+import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from distributed import Future
 
 from mediagit_storage import open_storage
 from mediagit_storage.errors import CancelledError, ConfigError, ConnectionLostError
@@ -16,11 +24,13 @@ from mediagit_storage.progress import on_progress
 from mediagit_storage.scope import scope
 from mediagit_storage.secrets import Secret
 from mediagit_storage.testing.covers import covers
-from mediagit_storage.tools.dask import running, witnesses
+from mediagit_storage.tools.dask import cluster, running, witnesses, workplace
 from mediagit_storage.tools.dask.cluster import connected
 from mediagit_storage.tools.dask.engine import DaskEngine
-from mediagit_storage.tools.dask.tasks import Size
+from mediagit_storage.tools.dask.tasks import DeletingExtras, Size
 from mediagit_storage.tools.engines import open_dask_engine
+from mediagit_storage.tools.extras import Extra
+from mediagit_storage.tools.gc import Deleting, State, mark_of
 from mediagit_storage.tools.migrate import MigrationCounts, migrate
 from mediagit_storage.tools.plan import Action, DeletionLimit, SyncRules
 from mediagit_storage.tools.remembered import Remembered
@@ -175,7 +185,8 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(scheduler, tree, 
     assert len(names) == len(set(names)), "what was done twice is told once"
 
 
-def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path):
+def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(running.secrets, "token_hex", lambda _: "cancelled")
     slow = [{"layer": "throttle", "requests": 50}]
     with (
         connected(scheduler) as cluster,
@@ -183,14 +194,14 @@ def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path):
         open_storage(tmp_path / "dst", create=True) as target,
     ):
         began = time.monotonic()
-        busy = lambda dask_scheduler: any(each.processing for each in dask_scheduler.workers.values())  # noqa: E731
         with (
             scope() as inside,
             pytest.raises(CancelledError),
             on_progress(lambda progress: inside.cancel() if progress.completed else None),
         ):
             list(sync_objects(Side(source), Side(target), engine=DaskEngine(cluster, Size(6))))
-        while cluster.client.run_on_scheduler(busy):
+        left = lambda dask_worker: [key for key in dask_worker.state.tasks if key.startswith("mgs-cancelled")]  # noqa: E731
+        while any(cluster.client.run(left).values()):
             assert time.monotonic() - began < 60
             time.sleep(0.01)
     assert len(files(tmp_path / "dst")) < len(NAMES)
@@ -246,6 +257,108 @@ def test_workers_that_see_another_folder_are_found_out(engine, sides, tree, tmp_
             patched.setattr(running, "missing", lambda sides, seen: False)
             with pytest.raises(ConfigError, match="sees another storage"):
                 list(sync_objects(Side(source), target, engine=engine))
+
+
+def test_a_target_that_is_empty_for_us_alone_is_not_touched(engine, sides, tmp_path, monkeypatch):
+    source, target = sides
+    target.store.put("precious", b"x")
+    listed = Side.listed
+    # As on a machine whose disk is not mounted: workers see more.
+    monkeypatch.setattr(Side, "listed", lambda side: iter(()) if side.store is target.store else listed(side))
+    with pytest.raises(ConfigError, match="not empty"):
+        list(sync_objects(source, target, Syncing(SyncRules(delete=True), limit=DeletionLimit(10)), engine=engine))
+    assert files(tmp_path / "dst") == {"precious": b"x"}
+
+
+def test_nothing_is_deleted_where_the_source_has_gone_meanwhile(sides, tmp_path):
+    source, target = sides
+    target.store.put("extra", b"x")
+    info = target.store.stat("extra")
+    seen = witnesses.witnesses_of(sides)
+    for name in NAMES:
+        source.store.delete(name)
+    task = DeletingExtras([Extra("extra", info.etag, info.size)], 2)
+    with pytest.raises(ConfigError, match="sees another storage"):
+        task(sides, lambda: witnesses.check_seen(sides[:1], seen, "here"))
+    assert files(tmp_path / "dst") == {"extra": b"x"}
+    assert [each.error for each in task(sides, lambda: None).items] == [None]
+    assert files(tmp_path / "dst") == {}
+
+
+def test_what_a_killed_client_left_open_is_closed_by_the_next_run(sides):
+    worker = SimpleNamespace(address="here", plugins={})
+    left, idle = (workplace.Workplace(name, pickle.dumps([*sides])) for name in ("left", "next"))
+    seen, opened = witnesses.witnesses_of(sides), []
+    look = lambda own, _sure: opened.append(own) or own[0].store.stat("b").size  # noqa: E731
+    left.setup(worker)
+    worker.plugins["left"] = left
+    size = left.run("task", look, seen)
+    busy = lambda own, _sure: idle.setup(worker) or look(own, _sure)  # noqa: E731
+    assert left.run("task", busy, seen) == size, "what is used is not closed"
+    assert opened[0] is opened[1]
+    idle.setup(worker)
+    assert left.run("task", look, seen) == size
+    assert opened[2] is not opened[0], "opened again"
+    left.teardown(worker)
+
+
+def test_a_worker_of_another_version_is_refused(engine, sides, monkeypatch):
+    monkeypatch.setattr(running, "__version__", "0.0.1")
+    with pytest.raises(ConfigError, match=r"and this is 0\.0\.1: install the same"):
+        list(sync_objects(*sides, engine=engine))
+
+
+def test_what_the_first_try_deleted_is_not_told_as_deleted_by_others(engine, sides, monkeypatch):
+    target = sides[1]
+    now = datetime.now(UTC)
+    for trash, lost, state in (("t/", False, State.TRASHED), (None, True, State.DELETED), (None, False, State.GONE)):
+        target.store.put("x", b"x")
+        due = (mark_of("x", target.store.stat("x"), None, now), False)
+        target.store.delete("x")
+        if trash is not None:
+            target.store.put("t/x", b"x")
+        monkeypatch.setattr(running.Running, "has_lost_workers", lambda _, lost=lost: lost)
+        done = [*engine.purged(iter([due]), Deleting(target, trash, timedelta(), now), 2)]
+        assert [(each.state, each.error) for each in done] == [(state, None)]
+
+
+def test_a_scheduler_that_hangs_is_taken_for_gone(scheduler, monkeypatch):
+    with cluster.connected(scheduler) as connection:
+        monkeypatch.setattr(cluster, "_SILENCE", 0.2)
+        monkeypatch.setattr(connection.client, "scheduler", SimpleNamespace(ncores=asyncio.Event().wait))
+        with pytest.raises(ConnectionLostError, match="went away"):
+            connection.threads()
+        assert connection.lost
+        monkeypatch.undo()
+
+
+def test_a_run_without_workers_comes_to_an_end(scheduler, sides, monkeypatch):
+    for name, value in {"_LOOK": 0.01, "_ALONE": 2}.items():
+        monkeypatch.setattr(running, name, value)
+    with cluster.connected(scheduler) as connection, running.running(connection, sides) as run:
+        monkeypatch.setattr(connection, "threads", dict)
+        monkeypatch.setattr(run, "_given", lambda _task, _ended: Future("nobody-does-it", connection.client))
+        with pytest.raises(ConnectionLostError, match="no worker any more"):
+            list(run.done(iter([running.Job(None, DeletingExtras([], 1))]), lambda _about, _answer, _idle: ()))
+
+
+@pytest.mark.parametrize(("said", "told"), [(b"SSH-2.0-OpenSSH", "no scheduler of Dask"), (b"", "timed out")])
+def test_who_is_no_scheduler_is_not_waited_for(monkeypatch, said, told):
+    def answer():
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(said)
+            with suppress(ConnectionError):
+                connection.recv(1)
+
+    monkeypatch.setattr(cluster, "_PATIENCE", 15 if said else 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = server.getsockname()[1]
+        with pytest.raises(ConnectionLostError, match=told), cluster.connected(f"tcp://127.0.0.1:{port}"):
+            pass
+        thread.join()
 
 
 def test_nobody_at_the_address():

@@ -6,7 +6,7 @@ import pytest
 
 from mediagit_storage import Storage
 from mediagit_storage.backends.memory import MemoryBackend
-from mediagit_storage.tools.dask.witnesses import ElsewhereError, check_seen, missing, witnesses_of
+from mediagit_storage.tools.dask.witnesses import ElsewhereError, check_seen, missing, sides_seen, witnesses_of
 from mediagit_storage.tools.sides import Side
 
 
@@ -34,9 +34,15 @@ def test_another_storage_is_told_and_an_empty_one_has_no_witness(side):
     with Storage(MemoryBackend()) as other:
         sides = [side, Side(other)]
         seen = witnesses_of(sides)
-        assert {each.side for each in seen} == {0}
+        assert sides_seen(seen) == {0}
+        check_seen(sides, seen, "here")
+        with pytest.raises(ElsewhereError, match="not empty"):
+            check_seen([side, side], seen, "there")
         with pytest.raises(ElsewhereError, match="worker there"):
             check_seen([Side(other), side], seen, "there")
-        other.put("in/3", b"3")
+        for each in seen:
+            # The same bytes under the same names: a replica has them later.
+            other.put(each.key, side.store.get(each.key))
+        assert {other.stat(each.key).etag for each in seen} == {each.etag for each in seen}
         with pytest.raises(ElsewhereError):
-            check_seen([Side(other), side], seen, "there")
+            check_seen([Side(other), Side(Storage(MemoryBackend()))], seen, "there")

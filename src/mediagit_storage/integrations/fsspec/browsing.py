@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
 from glob import has_magic
@@ -13,10 +13,25 @@ from typing import Literal
 from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
 from mediagit_storage.closable import closable
-from mediagit_storage.errors import BucketNotFoundError, InvalidKeyError, NotFoundError, UnsupportedError
+from mediagit_storage.errors import (
+    BucketNotFoundError,
+    InvalidKeyError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+)
 from mediagit_storage.integrations.fsspec.instances import Instances
-from mediagit_storage.integrations.fsspec.listing import Info, children, file_info, folder_info, info_of, tree
-from mediagit_storage.integrations.fsspec.pairs import literal
+from mediagit_storage.integrations.fsspec.listing import (
+    Info,
+    children,
+    file_info,
+    folder_info,
+    info_of,
+    only_type,
+    tree,
+    type_and_size,
+)
+from mediagit_storage.integrations.fsspec.pairs import Pairs
 from mediagit_storage.integrations.fsspec.places import Place, Places
 from mediagit_storage.types import PresignMethod
 
@@ -26,6 +41,7 @@ __all__ = ["Browsing"]
 class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
     """Look at what is stored. Folders are what keys begin with; nothing is remembered between calls."""
 
+    _extra_tokenize_attributes = ("surroundings",)
     _places: Places
 
     def _place(self, path: str) -> Place:
@@ -78,14 +94,16 @@ class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
         With ``detail`` sizes are exact, also where only the objects themselves know them (through compress and encrypt).
         """
         path = self._strip_protocol(path)
+        found = self._listing(path, exact=detail if exact is None else exact)
+        return found if detail else [str(each["name"]) for each in found]
+
+    def _listing(self, path: str, *, exact: bool) -> list[Info]:
         names = self._places.roots() if not path else None
         if names is not None:
-            found = [folder_info(name) for name in names]
-        else:
-            place = self._place(path)
-            below = children(place, exact=detail if exact is None else exact)
-            found = [file_info(place.lead, place.store.stat(place.key))] if below is None else below
-        return found if detail else [str(each["name"]) for each in found]
+            return [folder_info(name) for name in names]
+        place = self._place(path)
+        below = children(place, exact=exact)
+        return [file_info(place.lead, place.store.stat(place.key))] if below is None else below
 
     def find(
         self,
@@ -94,13 +112,19 @@ class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
         withdirs: bool = False,
         detail: bool = False,
         exact: bool | None = None,
+        brief: bool = False,
     ) -> dict[str, Info] | list[str]:
-        """Every object below a path, in one listing where no depth is given; sizes as `ls` has them."""
+        """Every object below a path, in one listing where no depth is given; sizes as `ls` has them.
+
+        In memory, whole. ``brief`` tells of each object only that it is one, which takes much less.
+        """
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
         path = self._strip_protocol(path)
-        exact = detail if exact is None else exact
-        found = tree(self._places, path, depth=maxdepth, withdirs=withdirs, exact=exact)
+        brief = brief or not detail
+        exact = not brief if exact is None else exact
+        told = only_type if brief else file_info
+        found = tree(self._places, path, depth=maxdepth, withdirs=withdirs, exact=exact, told=told)
         return found if detail else list(found)
 
     def walk(
@@ -108,17 +132,41 @@ class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
         path: str,
         maxdepth: int | None = None,
         topdown: bool = True,
-        on_error: Literal["omit", "raise"] | Callable[[OSError], object] = "omit",
+        on_error: Literal["omit", "raise"] | Callable[[Exception], object] = "omit",
         detail: bool = False,
         exact: bool | None = None,
     ) -> Iterator[tuple[str, list[str] | dict[str, Info], list[str] | dict[str, Info]]]:
-        """Folder by folder, as `os.walk`: its path, the folders and the objects in it; sizes as `ls` has them."""
-        exact = detail if exact is None else exact
-        yield from super().walk(path, maxdepth=maxdepth, topdown=topdown, on_error=on_error, detail=detail, exact=exact)
+        """Folder by folder, as `os.walk`: its path, the folders and the objects in it; sizes as `ls` has them.
+
+        ``on_error="omit"`` leaves out what is not there, and raises where it cannot be known what is there: a tree with
+        holes looks like a smaller one. A function gets every error instead.
+        """
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth must be at least 1")
+        path = self._strip_protocol(path)
+        try:
+            listing = self._listing(path, exact=detail if exact is None else exact)
+        except (StorageError, OSError) as error:
+            if callable(on_error):
+                on_error(error)
+            elif on_error == "raise" or not isinstance(error, NotFoundError) or isinstance(error, BucketNotFoundError):
+                raise
+            return
+        folders, files = _parted(path, listing)
+        shown = (folders, files) if detail else (list(folders), list(files))
+        if topdown:
+            yield path, *shown
+        if maxdepth is None or maxdepth > 1:
+            deeper = None if maxdepth is None else maxdepth - 1
+            for name in [*shown[0]]:
+                inner = f"{path}/{name}" if path else name
+                yield from self.walk(inner, deeper, topdown, on_error, detail, exact)
+        if not topdown:
+            yield path, *shown
 
     def glob(self, path: str, maxdepth: int | None = None, detail: bool = False) -> dict[str, Info] | list[str]:
         """The objects and folders whose paths match a pattern; sizes as `ls` has them."""
-        looking = {"exact": False} if has_magic(path) and not detail else {}
+        looking = {"brief": True} if has_magic(path) and not detail else {}
         found: dict[str, Info] | list[str] = super().glob(path, maxdepth=maxdepth, detail=detail, **looking)
         return found
 
@@ -129,15 +177,16 @@ class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
         maxdepth: int | None = None,
         assume_literal: bool = False,
     ) -> list[str]:
-        """The paths that patterns and folders stand for; an object whose key looks like a pattern is itself."""
-        return literal(super().expand_path, self, path, recursive, maxdepth, assume_literal)
+        """The paths that patterns and folders stand for; see `Pairs.named`."""
+        plan = Pairs(self._places, self)
+        return plan.named(path, recursive=recursive, maxdepth=maxdepth, folders=recursive, literally=assume_literal)
 
     def du(
         self, path: str, total: bool = True, maxdepth: int | None = None, withdirs: bool = False
     ) -> int | dict[str, int]:
         """Bytes of all objects below a path, or of each; from a listing, exact through compress and encrypt."""
         path = self._strip_protocol(path)
-        found = tree(self._places, path, depth=maxdepth, withdirs=withdirs, exact=True)
+        found = tree(self._places, path, depth=maxdepth, withdirs=withdirs, exact=True, told=type_and_size)
         sizes = {name: _number(info["size"]) for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
 
@@ -175,6 +224,19 @@ class Browsing(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), place.path)
         if keys:
             place.store.delete(place.prefix)
+
+
+def _parted(path: str, listing: Iterable[Info]) -> tuple[dict[str, Info], dict[str, Info]]:
+    """The folders and the objects of a listing, by name; an object that was itself listed has none."""
+    folders: dict[str, Info] = {}
+    files: dict[str, Info] = {}
+    for info in listing:
+        name = str(info["name"])
+        if info["type"] == "directory":
+            folders[name.rpartition("/")[2]] = info
+        else:
+            files["" if name == path else name.rpartition("/")[2]] = info
+    return folders, files
 
 
 def _number(size: object) -> int:

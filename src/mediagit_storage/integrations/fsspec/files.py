@@ -14,7 +14,7 @@ from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 from mediagit_storage.backend import Content
 from mediagit_storage.errors import ClosedError, PreconditionError
 from mediagit_storage.reader import ObjectReader
-from mediagit_storage.types import ByteRange, BytesLike
+from mediagit_storage.types import ByteRange, BytesLike, ObjectInfo
 from mediagit_storage.writer import ObjectWriter
 
 __all__ = ["Encoder", "MgsReader", "MgsTextWriter", "MgsWriter"]
@@ -27,7 +27,7 @@ class MgsReader(ObjectReader):
     `PreconditionError` if another one is there by then.
     """
 
-    def __init__(self, fs: AbstractFileSystem, path: str, inner: ObjectReader) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, inner: ObjectReader, version: str | None) -> None:
         info, size = inner.info, inner.seek(0, io.SEEK_END)
 
         def read(wanted: ByteRange) -> Content:
@@ -38,6 +38,7 @@ class MgsReader(ObjectReader):
         self.fs = fs
         self.path = path
         self.size = size
+        self._version = version
 
     @property
     def full_name(self) -> str:
@@ -45,12 +46,19 @@ class MgsReader(ObjectReader):
         return f"mgs://{self.path}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_reopened, (self.fs, self.path, self.info.etag, self.tell()))
+        return (_reopened, (self.fs, self.path, self._version, _identity(self.info), self.tell()))
 
 
-def _reopened(fs: AbstractFileSystem, path: str, etag: str | None, position: int) -> MgsReader:
-    file: MgsReader = fs.open(path, "rb")
-    if file.info.etag != etag:
+def _identity(info: ObjectInfo) -> tuple[object, ...]:
+    """What tells an object from its successor, also where a storage has no ETags."""
+    return info.etag, info.size, info.modified
+
+
+def _reopened(
+    fs: AbstractFileSystem, path: str, version: str | None, identity: tuple[object, ...], position: int
+) -> MgsReader:
+    file: MgsReader = fs.open(path, "rb", version=version)
+    if _identity(file.info) != identity:
         file.close()
         raise PreconditionError("another object was written there since the file was opened", key=path)
     file.seek(position)
@@ -173,8 +181,6 @@ class MgsWriter:
             self._encoder.close()
             if self.autocommit:
                 self._upload.close()
-            else:
-                self._upload.flush()
         except BaseException:
             self._upload.abort()
             raise
@@ -224,6 +230,9 @@ class MgsWriter:
     def _dealloc_warn(self, source: object) -> None:
         """CPython's word that the wrapper around this was lost, and closes it now without anybody having asked."""
         self.fail()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a file that is being written cannot be pickled or copied: open it where it is written")
 
     def _require_open(self) -> None:
         if self._closed:

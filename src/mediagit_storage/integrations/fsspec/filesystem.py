@@ -22,10 +22,11 @@ from mediagit_storage.closable import closable
 from mediagit_storage.errors import AlreadyExistsError, ConfigError, UnsupportedError
 from mediagit_storage.integrations.fsspec.callbacks import DEFAULT_CALLBACK, Callback, reported, step
 from mediagit_storage.integrations.fsspec.files import Encoder, MgsReader, MgsTextWriter, MgsWriter
-from mediagit_storage.integrations.fsspec.listing import tree
+from mediagit_storage.integrations.fsspec.listing import known_size, tree
 from mediagit_storage.integrations.fsspec.pairs import Pair, Pairs
 from mediagit_storage.integrations.fsspec.places import Place, Places, ProfilePlaces, StoragePlaces, open_url
 from mediagit_storage.integrations.fsspec.reading import Reading
+from mediagit_storage.integrations.fsspec.transactions import WholeTransaction
 from mediagit_storage.integrations.fsspec.transfers import by_store, copy_pairs, put_pairs, suggested
 from mediagit_storage.keys import KeyRules
 from mediagit_storage.opening import LayerSpec
@@ -257,6 +258,8 @@ class MgsFileSystem(Reading):
         maxdepth: int | None = None,
     ) -> None:
         """Move objects: each is renamed where the storage can, else deleted once its copy is durable."""
+        if path1 == path2:
+            return
         pairs = self._planned(path1, path2, recursive, maxdepth)
         copy_pairs([each for each in pairs if each.source != each.target], self._object, move=True)
         if recursive:
@@ -294,7 +297,7 @@ class MgsFileSystem(Reading):
         What is not there is a `NotFoundError`, unless something below it was. Of a pattern, folders are left out.
         """
         plan = Pairs(self._places, self)
-        named = [each for each in plan.expand_path(path) if recursive or not plan.listed_as_folder(each)]
+        named = [each for each in plan.named(path, folders=recursive) if recursive or not plan.listed_as_folder(each)]
         # Only with it a path may name the root of a storage.
         for store, items in by_store(named, self._place if recursive else self._object):
             explicit: list[str] = []
@@ -313,6 +316,15 @@ class MgsFileSystem(Reading):
             return [each.key for each in place.store.list(place.prefix)]
         found = tree(self._places, path, depth=depth)
         return [name.removeprefix(place.lead) for name in found if name != path]
+
+    # ---- transactions
+
+    transaction_type = WholeTransaction
+
+    def start_transaction(self) -> WholeTransaction:
+        """Begin a transaction that `end_transaction` ends. One that is going on is a `ConfigError`."""
+        self.transaction.start()
+        return self.transaction  # type: ignore[no-any-return]  # of the type above
 
     # ---- open files
 
@@ -368,7 +380,7 @@ class MgsFileSystem(Reading):
         if plain != "r":
             return self._writer(path, plain, commits=autocommit)
         place = self._object(path)
-        return MgsReader(self, place.path, place.store.open(place.key, version=version))
+        return _reader(self, place, version)
 
     def _writer(
         self,
@@ -399,6 +411,12 @@ def _connected(kind: type[MgsFileSystem], connection: Mapping[str, JSON] | None,
 
 def _over(kind: type[MgsFileSystem], storage: Storage) -> MgsFileSystem:
     return kind(storage=storage)
+
+
+def _reader(fs: MgsFileSystem, place: Place, version: str | None) -> MgsReader:
+    file = place.store.open(place.key, version=version)
+    known_size(file.info)
+    return MgsReader(fs, place.path, file, version)
 
 
 def _creates(mode: PutMode) -> bool:

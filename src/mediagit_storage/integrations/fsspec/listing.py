@@ -6,20 +6,36 @@ mark empty folders so) makes its folder be there, and is not listed itself: no p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from mediagit_storage.closable import closable
-from mediagit_storage.errors import BucketNotFoundError, NotFoundError
+from mediagit_storage.errors import BucketNotFoundError, NotFoundError, UnsupportedError
 from mediagit_storage.integrations.fsspec.places import Place, Places
 from mediagit_storage.keys import parent_prefixes
 from mediagit_storage.types import Folder, ObjectInfo
 
-__all__ = ["Info", "children", "file_info", "folder_info", "info_of", "is_folder", "tree"]
+__all__ = [
+    "Info",
+    "children",
+    "file_info",
+    "folder_info",
+    "info_of",
+    "is_folder",
+    "known_size",
+    "only_type",
+    "tree",
+    "type_and_size",
+]
 
 #: What fsspec calls info: ``name`` (the path), ``size``, ``type``, and what else is known.
 Info: TypeAlias = dict[str, object]
+
+#: Makes an info of an object, given what stands in front of its key in paths.
+Telling: TypeAlias = Callable[[str, ObjectInfo], Info]
+
+_AN_OBJECT: Final[Info] = {"type": "file"}
 
 
 def folder_info(path: str) -> Info:
@@ -39,6 +55,23 @@ def file_info(lead: str, info: ObjectInfo) -> Info:
     if info.attributes is not None and info.attributes.metadata:
         told["metadata"] = dict(info.attributes.metadata)
     return told
+
+
+def only_type(_lead: str, _info: ObjectInfo) -> Info:
+    """That it is an object: the same small answer for a million of them. Treat it as immutable."""
+    return _AN_OBJECT
+
+
+def type_and_size(_lead: str, info: ObjectInfo) -> Info:
+    """That it is an object, and its size if that is known."""
+    return {"type": "file", "size": info.size}
+
+
+def known_size(info: ObjectInfo) -> int:
+    """The object's size; an `UnsupportedError` where the storage does not tell it, which is not to be taken for empty."""
+    if info.size is None:
+        raise UnsupportedError("the storage does not tell how large the object is", operation="stat", key=info.key)
+    return info.size
 
 
 def is_folder(place: Place) -> bool:
@@ -78,22 +111,28 @@ def children(place: Place, *, exact: bool) -> list[Info] | None:
 
 
 def tree(
-    places: Places, path: str, *, depth: int | None = None, withdirs: bool = False, exact: bool = False
+    places: Places,
+    path: str,
+    *,
+    depth: int | None = None,
+    withdirs: bool = False,
+    exact: bool = False,
+    told: Telling = file_info,
 ) -> dict[str, Info]:
     """Everything below a path, by path, ``depth`` levels deep; the folder itself is among its folders.
 
     A path that is an object is all there is. Nothing at all is an empty result. Without a depth it is one flat listing.
+    All of it is in memory: how much that is for each object says ``told``.
     """
-    found = _of_roots(places, depth, exact=exact) if _is_top(places, path) else _below(places.place(path), depth, exact)
-    if not withdirs:
-        found = {name: info for name, info in found.items() if info["type"] != "directory"}
-    elif found and path:
+    search = _Search(exact=exact, withdirs=withdirs, told=told)
+    found = search.of_roots(places, depth) if _is_top(places, path) else search.below(places.place(path), depth)
+    if withdirs and found and path:
         found.setdefault(path, folder_info(path))
     if not found and not _is_top(places, path):
         place = places.place(path)
         if place.key:
             found = _alone(place, withdirs=withdirs)
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found)}
 
 
 def _is_top(places: Places, path: str) -> bool:
@@ -112,38 +151,51 @@ def _alone(place: Place, *, withdirs: bool) -> dict[str, Info]:
     return {place.path: info} if info["type"] == "file" or withdirs else {}
 
 
-def _of_roots(places: Places, depth: int | None, *, exact: bool) -> dict[str, Info]:
-    found: dict[str, Info] = {}
-    for name in places.roots() or ():
-        found[name] = folder_info(name)
-        if depth is None or depth > 1:
-            found.update(_below(places.place(name), None if depth is None else depth - 1, exact))
-    return found
+class _Search(NamedTuple):
+    """What to look for."""
 
+    exact: bool
+    withdirs: bool
+    told: Telling
 
-def _below(place: Place, depth: int | None, exact: bool) -> dict[str, Info]:  # of this module only
-    if depth is None:
-        return _flat(place, exact=exact)
-    found: dict[str, Info] = {}
-    for info in children(place, exact=exact) or ():
-        name = str(info["name"])
-        # An object has the name before a folder of that name.
-        found.setdefault(name, info)
-        if depth > 1 and info["type"] == "directory":
-            inner = place._replace(key=name.removeprefix(place.lead))
-            found = {**_below(inner, depth - 1, exact), **found}
-    return found
+    def of_roots(self, places: Places, depth: int | None) -> dict[str, Info]:
+        """In every storage."""
+        found: dict[str, Info] = {}
+        for name in places.roots() or ():
+            if self.withdirs:
+                found[name] = folder_info(name)
+            if depth is None or depth > 1:
+                found.update(self.below(places.place(name), None if depth is None else depth - 1))
+        return found
 
+    def below(self, place: Place, depth: int | None) -> dict[str, Info]:
+        """In one folder."""
+        if depth is None:
+            return self._flat(place)
+        found: dict[str, Info] = {}
+        for info in children(place, exact=self.exact) or ():
+            name = str(info["name"])
+            folder = info["type"] == "directory"
+            if not folder:
+                # An object has the name before a folder of that name.
+                found[name] = info
+            elif self.withdirs:
+                found.setdefault(name, info)
+            if folder and depth > 1:
+                inner = self.below(place._replace(key=name.removeprefix(place.lead)), depth - 1)
+                found = {**inner, **found}
+        return found
 
-def _flat(place: Place, *, exact: bool) -> dict[str, Info]:
-    found: dict[str, Info] = {}
-    for info in place.store.list(place.prefix, exact=exact):
-        for folder in _folders_between(info.key, len(place.prefix)):
-            found.setdefault(place.lead + folder, folder_info(place.lead + folder))
-        if not info.key.endswith("/"):
-            # An object has the name before a folder of that name.
-            found[place.lead + info.key] = file_info(place.lead, info)
-    return found
+    def _flat(self, place: Place) -> dict[str, Info]:
+        found: dict[str, Info] = {}
+        for info in place.store.list(place.prefix, exact=self.exact):
+            if self.withdirs:
+                for folder in _folders_between(info.key, len(place.prefix)):
+                    found.setdefault(place.lead + folder, folder_info(place.lead + folder))
+            if not info.key.endswith("/"):
+                # An object has the name before a folder of that name.
+                found[place.lead + info.key] = self.told(place.lead, info)
+        return found
 
 
 def _folders_between(key: str, start: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from mediagit_storage.config import CONFIG_VARIABLE, load_profiles
@@ -21,7 +22,7 @@ from mediagit_storage.secrets import REDACTED
 from mediagit_storage.storage import Storage
 from mediagit_storage.types import JSON, ConnectionInfo
 
-__all__ = ["Opened", "Place", "Places", "ProfilePlaces", "StoragePlaces", "connection_of", "open_url"]
+__all__ = ["Opened", "Place", "Places", "ProfilePlaces", "StoragePlaces", "connection_of", "open_url", "working_folder"]
 
 
 class Place(NamedTuple):
@@ -166,7 +167,15 @@ def open_url(
     if options or layers:
         return Opened(opening())
     named = target.to_json() if isinstance(target, ConnectionInfo) else os.fspath(target)
-    return _shared(["root", named, os.environ.get(CONFIG_VARIABLE), keys, pickle_secrets], opening)
+    return _shared(["root", named, os.environ.get(CONFIG_VARIABLE), working_folder(), keys, pickle_secrets], opening)
+
+
+def working_folder() -> str:
+    """The folder that relative paths begin at; empty when it was removed."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return ""
 
 
 def connection_of(store: Storage) -> Mapping[str, JSON] | None:

@@ -16,11 +16,15 @@ _LARGEST_READ: Final = 8 * 1024 * 1024
 
 
 class Slice(NamedTuple):
-    """One part that is asked for: of the object ``key``, as ``data[start:end]`` would take it."""
+    """One part that is asked for: of the object ``key``, as ``data[start:end]`` would take it.
+
+    ``etag`` is that of the object whose size it was resolved by.
+    """
 
     key: str
     start: int | None
     end: int | None
+    etag: str | None = None
 
     @property
     def needs_size(self) -> bool:
@@ -30,7 +34,7 @@ class Slice(NamedTuple):
     def resolved(self, size: int) -> Slice:
         """The same part of an object of this size, without negative numbers."""
         start, end, _ = slice(self.start, self.end).indices(size)
-        return Slice(self.key, start, max(start, end))
+        return self._replace(start=start, end=max(start, end))
 
 
 def byte_range(wanted: Slice) -> ByteRange:
@@ -61,25 +65,26 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One request: a range of an object, and the parts it answers."""
+    """One request: a range of an object, of the one with this ``etag`` if there is any, and the parts it answers."""
 
     key: str
     range: ByteRange
     parts: Sequence[Part]
+    etag: str | None = None
 
 
 def joined_reads(wanted: Mapping[int, Slice], gap: int) -> list[Read]:
     """The requests that fetch these parts, each under its place: those of one object that lie near each other in one."""
     reads: list[Read] = []
-    spans: dict[str, list[tuple[int, int, int]]] = {}
+    spans: dict[tuple[str, str | None], list[tuple[int, int, int]]] = {}
     for index, each in wanted.items():
         start = each.start or 0
         if start < 0 or each.end is None or each.end <= start:
-            reads.append(Read(each.key, byte_range(each), [Part(index)]))
+            reads.append(Read(each.key, byte_range(each), [Part(index)], each.etag))
         else:
-            spans.setdefault(each.key, []).append((index, start, each.end - start))
-    for key, places in spans.items():
+            spans.setdefault((each.key, each.etag), []).append((index, start, each.end - start))
+    for (key, etag), places in spans.items():
         for joined in coalesce([(start, length) for _, start, length in places], gap, _LARGEST_READ):
             parts = [Part(places[number][0], offset, length) for number, offset, length in joined.parts]
-            reads.append(Read(key, ByteRange(joined.offset or None, joined.length), parts))
+            reads.append(Read(key, ByteRange(joined.offset or None, joined.length), parts, etag))
     return reads

@@ -15,10 +15,12 @@ from mediagit_storage.closable import closable
 from mediagit_storage.errors import ConfigError, InvalidRangeError
 from mediagit_storage.integrations.fsspec.browsing import Browsing
 from mediagit_storage.integrations.fsspec.callbacks import DEFAULT_CALLBACK, Callback, nothing, reported, step
+from mediagit_storage.integrations.fsspec.listing import known_size
 from mediagit_storage.integrations.fsspec.pairs import Pair, Pairs
 from mediagit_storage.integrations.fsspec.ranges import GAP, Slice, byte_range, joined_reads
 from mediagit_storage.integrations.fsspec.transfers import by_store, check_inside, get_pairs, read_parts, read_whole
 from mediagit_storage.storage import Storage
+from mediagit_storage.types import ObjectInfo
 
 __all__ = ["Reading"]
 
@@ -31,16 +33,21 @@ class Reading(Browsing):
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, version: str | None = None
     ) -> bytes:
-        """The object's bytes, or ``data[start:end]`` of them. One request, or two where a negative ``end`` needs one."""
+        """The object's bytes, or ``data[start:end]`` of them. One request, or two where a negative ``end`` needs one.
+
+        Both are of the same object: one that is replaced between them is a `PreconditionError`.
+        """
         place = self._object(path)
         if start is None and end is None:
             return place.store.get(place.key, version=version)
         wanted = Slice(place.key, start, end)
         if wanted.needs_size:
-            wanted = wanted.resolved(place.store.stat(place.key, version=version).size or 0)
+            wanted = _resolved(place.store, wanted, place.store.stat(place.key, version=version))
         offset, length, suffix = byte_range(wanted)
         try:
-            return place.store.get(place.key, offset=offset, length=length, suffix=suffix, version=version)
+            return place.store.get(
+                place.key, offset=offset, length=length, suffix=suffix, version=version, if_match=wanted.etag
+            )
         except InvalidRangeError:
             return b""  # it begins past the end, and would be empty as a slice
 
@@ -49,7 +56,7 @@ class Reading(Browsing):
     ) -> bytes | dict[str, bytes | Exception]:
         """The bytes of an object, or of many by path, fetched concurrently. A folder has none, but what is below it."""
         plan = Pairs(self._places, self)
-        paths = [each for each in plan.expand_path(path) if recursive or not plan.listed_as_folder(each)]
+        paths = [each for each in plan.named(path, folders=recursive) if recursive or not plan.listed_as_folder(each)]
         if recursive:
             # What has nothing below it is asked for itself, and is an error if it is not there.
             paths = sorted({each for found in paths for each in self.find(found) or [found]})
@@ -99,7 +106,7 @@ class Reading(Browsing):
         with closing(closable(iter(store.stat_many(wanted[index].key for index in unknown)))) as outcomes:
             for index, outcome in zip(unknown, outcomes, strict=True):
                 if outcome.value is not None:
-                    wanted[index] = wanted[index].resolved(outcome.value.size or 0)
+                    wanted[index] = _resolved(store, wanted[index], outcome.value)
                 else:
                     # The read that follows fails in the same way.
                     wanted[index] = Slice(wanted[index].key, None, None)
@@ -150,3 +157,9 @@ class Reading(Browsing):
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103  # fsspec's paths are text
         callback.set_size(len(plan.pairs))
         get_pairs(plan.pairs, self._object, self.isdir, partial(step, callback))
+
+
+def _resolved(store: Storage, wanted: Slice, info: ObjectInfo) -> Slice:
+    """The part of this very object, where the storage can be held to it."""
+    etag = info.etag if store.capabilities.read_conditions else None
+    return wanted.resolved(known_size(info))._replace(etag=etag)

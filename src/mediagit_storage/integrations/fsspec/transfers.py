@@ -16,7 +16,7 @@ from mediagit_storage.attributes import guess_content_type
 from mediagit_storage.backend import DEFAULT_LIMITS, Content, ReadOperation
 from mediagit_storage.batch import Planned, Result, run_batch
 from mediagit_storage.closable import closable
-from mediagit_storage.errors import InvalidKeyError, InvalidRangeError, NotFoundError, StorageError
+from mediagit_storage.errors import IntegrityError, InvalidKeyError, InvalidRangeError, NotFoundError, StorageError
 from mediagit_storage.integrations.fsspec.pairs import Pair
 from mediagit_storage.integrations.fsspec.places import Place
 from mediagit_storage.integrations.fsspec.ranges import Part, Read
@@ -71,7 +71,7 @@ def read_parts(store: Storage, reads: Sequence[Read]) -> Iterator[tuple[Part, by
             except StorageError as error:
                 yield Planned(read.key, error)
                 continue
-            yield Planned(read.key, ReadOperation(read.key, ReadOptions(read.range)))
+            yield Planned(read.key, ReadOperation(read.key, ReadOptions(read.range, if_match=read.etag)))
 
     with closing(closable(run_batch(store.backend, planned(), DEFAULT_LIMITS))) as results:
         for read, result in zip(reads, results, strict=True):
@@ -153,7 +153,7 @@ def put_pairs(pairs: Sequence[Pair], place: Callable[[str], Place], *, if_absent
                 found = suggested(item[0])
                 typed.setdefault(None if found is None else found.content_type, []).append(item)
         for kind, small in typed.items():
-            contents = ((found.key, Path(pair.source).read_bytes()) for found, pair in small)
+            contents = ((found.key, _read(pair)) for found, pair in small)
             attributes = None if kind is None else Attributes(content_type=kind)
             batch = store.put_many(contents, attributes=attributes, if_absent=if_absent)
             with closing(closable(iter(batch))) as outcomes:
@@ -163,6 +163,15 @@ def put_pairs(pairs: Sequence[Pair], place: Callable[[str], Place], *, if_absent
         with closing(closable(in_order(others, send, _STREAMS))) as sent:
             for pair, size in sent:
                 done(pair, size)
+
+
+def _read(pair: Pair) -> bytes:
+    """A small file, whole; an `IntegrityError` where it is not of the size that it was."""
+    with Path(pair.source).open("rb") as file:
+        data = file.read(_SMALL + 1)
+    if len(data) != pair.size:
+        raise IntegrityError("the file changed while it was read", operation="put", key=pair.source)
+    return data
 
 
 def suggested(place: Place) -> Attributes | None:

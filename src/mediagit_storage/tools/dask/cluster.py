@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Final
@@ -22,6 +23,11 @@ __all__ = ["UNREACHED", "Cluster", "connected"]
 UNREACHED: Final = (OSError, RuntimeError, ClosedClientError)
 #: Seconds within which a scheduler has to answer, and to have a worker.
 _PATIENCE: Final = 15.0
+#: Seconds after which a scheduler that had answered is taken for gone.
+_SILENCE: Final = 60.0
+#: Dask's first words are a number of eight bytes, the length of a short greeting. It speaks first.
+_GREETING: Final = 8
+_LONGEST_GREETING: Final = 1024 * 1024
 
 
 class Cluster:
@@ -30,18 +36,32 @@ class Cluster:
     def __init__(self, client: Client, address: str) -> None:
         self.client = client
         self.address = address
+        #: Whether the scheduler was found not to answer: to ask it for anything else would be to wait for it.
+        self.lost = False
 
-    def threads(self) -> int:
-        """How many tasks run at once, of all workers together, now. One request."""
+    def threads(self) -> Mapping[str, int]:
+        """The addresses of all workers, and how many tasks each does at once, now. One request."""
+        scheduler = self.client.scheduler
+        if scheduler is None:
+            raise self.gone()
         try:
-            return sum(self.client.nthreads().values())
+            # As `Client.nthreads`, which would wait for a scheduler that hangs for ever.
+            return {**self.client.sync(scheduler.ncores, callback_timeout=_SILENCE)}
         except UNREACHED:
             raise self.gone() from None
 
     def gone(self) -> ConnectionLostError:
-        """What to say when the scheduler does not answer any more."""
+        """What to say when the scheduler does not answer any more: nothing more is asked of it."""
+        self.lost = True
         return ConnectionLostError(
             f"the scheduler at {self.address} went away, and what it knew of the work: run this again"
+        )
+
+    def deserted(self) -> ConnectionLostError:
+        """What to say when there are no workers any more."""
+        return ConnectionLostError(
+            f"the scheduler at {self.address} has no worker any more: start some with `dask worker {self.address}`, and run"
+            " this again"
         )
 
 
@@ -54,11 +74,25 @@ def connected(scheduler: str | None = None, workers: int | None = None) -> Itera
     """
     if scheduler is not None:
         _refuse_silence(scheduler)
-        with _client(scheduler, scheduler) as client:
+        with _quiet(), _client(scheduler, scheduler) as client:
             yield Cluster(client, scheduler)
         return
-    with _started(workers or os.cpu_count() or 1) as local, _client(local, local.scheduler_address) as client:
+    with _quiet(), _started(workers or os.cpu_count() or 1) as local, _client(local, local.scheduler_address) as client:
         yield Cluster(client, local.scheduler_address)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Whatever happens to the connection is told by an error. Dask would print a traceback of its own before it."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -110,6 +144,9 @@ def _refuse_silence(address: str) -> None:
     except ValueError as error:
         raise ConfigError(f"{address!r} is no address of a scheduler, like tcp://10.0.0.5:8786: {error}") from None
     try:
-        socket.create_connection((host, port), timeout=_PATIENCE).close()
+        with socket.create_connection((host, port), timeout=_PATIENCE) as connection:
+            said = connection.recv(_GREETING, socket.MSG_WAITALL) if address.startswith("tcp://") else None
     except OSError as error:
         raise ConnectionLostError(f"no scheduler answers at {address}: {error.strerror or error}") from None
+    if said is not None and not (len(said) == _GREETING and int.from_bytes(said, "little") <= _LONGEST_GREETING):
+        raise ConnectionLostError(f"what answers at {address} is no scheduler of Dask")

@@ -31,7 +31,7 @@ from mediagit_storage.tools.dask.tasks import (
     VerifyKind,
 )
 from mediagit_storage.tools.extras import Deleted, Extra
-from mediagit_storage.tools.gc import Collected, CollectionCounts, CollectionRules, Deleting
+from mediagit_storage.tools.gc import Collected, CollectionCounts, CollectionRules, Deleting, State
 from mediagit_storage.tools.key_ranges import KeyRange, Stretch, divided, sampled
 from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.marks import Mark
@@ -115,7 +115,7 @@ class DaskEngine:
             running(self._cluster, [source, target]) as run,
             closing(self._ranges(run, source, source.required, task, _RangeProgress("copy", _copied_bytes))) as answers,
         ):
-            looks = 0 if run.knows(1) or syncing.dry else 2 * self._cluster.threads()
+            looks = 0 if run.knows(1) or syncing.dry else 2 * run.at_once()
             for answer in answers:
                 copied = answer.items[0]
                 if looks and any(each.action is Action.COPY and each.error is None for each in copied.synced):
@@ -132,12 +132,12 @@ class DaskEngine:
     def deletions(
         self, source: Side, target: Side, extras: Iterable[Extra], syncing: Syncing
     ) -> Generator[Deleted, None, None]:
-        """See `SyncEngine`. The source has to be there still."""
-        next(source.required(), None)
+        """See `SyncEngine`."""
         concurrency = syncing.copying.concurrency
         chunks = _chunks(iter(extras), _DELETIONS)
         with running(self._cluster, [source, target]) as run:
-            yield from _each(run, (DeletingExtras(chunk, concurrency) for chunk in chunks))
+            for items in _each(run, (DeletingExtras(chunk, concurrency) for chunk in chunks)):
+                yield from items
 
     # ---- verifying
 
@@ -203,12 +203,16 @@ class DaskEngine:
     def purged(
         self, due: Iterator[tuple[Mark, bool]], deleting: Deleting, concurrency: int
     ) -> Generator[Collected, None, None]:
-        """See `CollectionEngine`. What a worker deleted before it died is told as gone."""
+        """See `CollectionEngine`. What is gone counts as deleted where a worker died, who had it to do."""
         chunks = _chunks(due, _DELETIONS)
         with running(self._cluster, [deleting.side]) as run:
-            yield from _each(
-                run, (Purging(chunk, deleting.trash, deleting.skew, deleting.now, concurrency) for chunk in chunks)
-            )
+            tasks = (Purging(chunk, deleting.trash, deleting.skew, deleting.now, concurrency) for chunk in chunks)
+            for items in _each(run, tasks):
+                gone = deleting.trash is None and any(each.state is State.GONE for each in items)
+                ours = gone and run.has_lost_workers()
+                yield from (
+                    each._replace(state=State.DELETED) if ours and each.state is State.GONE else each for each in items
+                )
 
     # ---- ranges
 
@@ -224,7 +228,7 @@ class DaskEngine:
         first = next(look(), None)
         known: Iterable[Stretch] = [Stretch(side.within, "", None)]
         if first is not None:
-            known = sampled(side.within, _RANGES * self._cluster.threads(), _next_in(side), first=first.name)
+            known = sampled(side.within, _RANGES * run.at_once(), _next_in(side), first=first.name)
         stretches = deque(known)
         progress.found(len(stretches))
 
@@ -339,12 +343,12 @@ def _chunks(items: Iterator[T], most: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _each(run: Running, tasks: Iterator[Task[Answer[T]]]) -> Generator[T, None, None]:
-    """What comes of tasks that need no ranges."""
+def _each(run: Running, tasks: Iterator[Task[Answer[T]]]) -> Generator[list[T], None, None]:
+    """What comes of each of the tasks, which need no ranges."""
     jobs = (Job(None, task) for task in tasks)
     with closing(run.done(jobs, lambda _about, _answer, _idle: ())) as answers:
         for _, answer in answers:
-            yield from answer.items
+            yield answer.items
 
 
 def _growing(manifest: Iterator[ManifestEntry]) -> Iterator[ManifestEntry]:

@@ -13,11 +13,12 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from distributed import Future, KilledWorker
 from distributed.client import FutureCancelledError
 
+from mediagit_storage import __version__
 from mediagit_storage.errors import CancelledError, ConfigError, StorageError
 from mediagit_storage.scope import current_scope
 from mediagit_storage.tools.dask.cluster import UNREACHED, Cluster
 from mediagit_storage.tools.dask.tasks import Task
-from mediagit_storage.tools.dask.witnesses import ElsewhereError, missing, witnesses_of
+from mediagit_storage.tools.dask.witnesses import ElsewhereError, Witness, missing, sides_seen, witnesses_of
 from mediagit_storage.tools.dask.workplace import Workplace, perform
 from mediagit_storage.tools.sides import Side
 
@@ -28,8 +29,9 @@ T = TypeVar("T")
 
 #: Seconds between two looks at whether the scheduler is still there.
 _LOOK: Final = 1.0
-#: Looks that find it gone before it is believed.
+#: Looks that find it gone before it is believed, and looks that find no worker before nobody waits for one any more.
 _GONE: Final = 10
+_ALONE: Final = 300
 
 
 class Job(NamedTuple, Generic[T, A]):
@@ -48,10 +50,21 @@ class Running:
         self._sides = sides
         self._witnesses = witnesses_of(sides)
         self._count = 0
+        self._met: set[str] = set()
 
     def knows(self, side: int) -> bool:
         """Whether workers can see that the side of this number is the right one: something was in it."""
         return any(each.side == side for each in self._witnesses)
+
+    def at_once(self) -> int:
+        """How many tasks run at once now, of all workers together. One request."""
+        threads = self._cluster.threads()
+        self._met.update(threads)
+        return sum(threads.values())
+
+    def has_lost_workers(self) -> bool:
+        """Whether a worker has gone since this began, so that others may have found done what it had to do. One request."""
+        return not self._met <= self._cluster.threads().keys()
 
     def done(
         self, jobs: Iterator[Job[T, A]], rest: Callable[[T, A, bool], Iterable[Job[T, A]]]
@@ -61,22 +74,22 @@ class Running:
         ``rest`` makes further jobs of an answer, and is told whether workers wait for some. A worker that dies is nothing:
         another one does its tasks again. Raises what a task raises, which ends all the others.
         """
-        running: dict[Future[A], Job[T, A]] = {}
+        running: dict[Future[A], tuple[Job[T, A], Sequence[Witness]]] = {}
         waiting: deque[Job[T, A]] = deque()
         ended: queue.SimpleQueue[Future[A] | None] = queue.SimpleQueue()
         try:
             with current_scope().on_cancel(lambda: ended.put(None)):
                 while True:
-                    room = 2 * max(self._cluster.threads(), 1) - len(running)
+                    room = 2 * max(self.at_once(), 1) - len(running)
                     for _ in range(room):
                         job = waiting.popleft() if waiting else next(jobs, None)
                         if job is None:
                             break
-                        running[self._given(job.task, ended)] = job
+                        running[self._given(job.task, ended)] = job, self._witnesses
                     if not running:
                         return
                     future = self._next(ended)
-                    job = running.pop(future)
+                    job, given = running.pop(future)
                     try:
                         answer = self._answer(future)
                     except CancelledError:
@@ -85,39 +98,47 @@ class Running:
                         waiting.append(job)
                         continue
                     except ElsewhereError:
-                        if not missing(self._sides, self._witnesses):
+                        if given is self._witnesses and not self._found_others():
                             raise
-                        # They have gone meanwhile, perhaps by this very run.
-                        self._witnesses = witnesses_of(self._sides)
                         waiting.append(job)
                         continue
-                    idle = not waiting and len(running) < self._cluster.threads()
+                    idle = not waiting and len(running) < self.at_once()
                     waiting.extend(rest(job.about, answer, idle))
                     yield job.about, answer
         finally:
-            with suppress(*UNREACHED):  # what ends this is told, not what cannot be told the scheduler any more
-                self._cluster.client.cancel([*running])
+            if not self._cluster.lost:
+                with suppress(*UNREACHED):  # what ends this is told, not what cannot be told the scheduler any more
+                    self._cluster.client.cancel([*running])
+
+    def _found_others(self) -> bool:
+        """Whether there are other witnesses now: the old ones have gone, or there were none, perhaps by this very run."""
+        before, gone = sides_seen(self._witnesses), missing(self._sides, self._witnesses)
+        self._witnesses = witnesses_of(self._sides)
+        return gone or sides_seen(self._witnesses) != before
 
     def _given(self, task: Task[A], ended: queue.SimpleQueue[Future[A] | None]) -> Future[A]:
         self._count += 1
         key = f"{self._name}-{self._count}"
         future: Future[A] = self._cluster.client.submit(
-            perform, self._name, key, task, self._witnesses, key=key, pure=False
+            perform, __version__, self._name, key, task, self._witnesses, key=key, pure=False
         )
         future.add_done_callback(ended.put)
         return future
 
     def _next(self, ended: queue.SimpleQueue[Future[A] | None]) -> Future[A]:
-        scope, missed = current_scope(), 0
+        scope, missed, alone = current_scope(), 0, 0
         while True:
             scope.check()
             left = scope.remaining()
             try:
-                future = ended.get(timeout=_LOOK if left is None else min(left, _LOOK))
+                future = ended.get(timeout=_LOOK if left is None else max(0.0, min(left, _LOOK)))
             except queue.Empty:
                 missed = 0 if self._cluster.client.status == "running" else missed + 1
                 if missed > _GONE:
                     raise self._cluster.gone() from None
+                alone = 0 if missed or self.at_once() else alone + 1
+                if alone > _ALONE:
+                    raise self._cluster.deserted() from None
                 continue
             if future is not None:
                 return future
@@ -155,8 +176,9 @@ def running(cluster: Cluster, sides: Sequence[Side]) -> Iterator[Running]:
     try:
         yield given
     finally:
-        with suppress(*UNREACHED):  # a scheduler that is gone has no plugins
-            cluster.client.unregister_worker_plugin(name)
+        if not cluster.lost:
+            with suppress(*UNREACHED):  # a scheduler that is gone has no plugins
+                cluster.client.unregister_worker_plugin(name)
 
 
 def _pickled(sides: Sequence[Side]) -> bytes:

@@ -6,7 +6,7 @@ Tasks and their answers travel as pickles. A task can be done twice, also at the
 from __future__ import annotations
 
 import pickle
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +23,8 @@ from mediagit_storage.tools.manifest import ManifestEntry
 from mediagit_storage.tools.marks import Mark
 from mediagit_storage.tools.plan import Found, Portion
 from mediagit_storage.tools.sides import Side
-from mediagit_storage.tools.sync import SyncCounts, Synced, Syncing, copy_range
+from mediagit_storage.tools.sync_range import copy_range
+from mediagit_storage.tools.syncing import SyncCounts, Synced, Syncing
 from mediagit_storage.tools.threads import in_order
 from mediagit_storage.tools.verify import Verified, VerifyRules, verify_against, verify_copy, verify_store
 
@@ -47,8 +48,11 @@ T = TypeVar("T")
 class Task(Protocol[A_co]):
     """Something to do with the sides of a run, which the worker has opened."""
 
-    def __call__(self, sides: Sequence[Side]) -> A_co:
-        """Do it; what is to be done to each object is done as often as this is called, with the same end."""
+    def __call__(self, sides: Sequence[Side], sure: Callable[[], None], /) -> A_co:
+        """Do it; what is to be done to each object is done as often as this is called, with the same end.
+
+        ``sure`` raises where the first side is not what it was when the run began: that of a folder whose disk has gone.
+        """
         ...
 
 
@@ -108,7 +112,7 @@ class Copying:
     proofs: Sequence[bytes]
     size: Size
 
-    def __call__(self, sides: Sequence[Side]) -> Answer[Copied]:
+    def __call__(self, sides: Sequence[Side], _sure: Callable[[], None]) -> Answer[Copied]:
         """Copy what is missing or different, and collect what else there is to know."""
         source, target = _inside(sides, self.within)
         memory, counts, portion = _Carried(self.proofs), SyncCounts(), Portion(*self.size)
@@ -127,9 +131,9 @@ class DeletingExtras:
     extras: Sequence[Extra]
     concurrency: int
 
-    def __call__(self, sides: Sequence[Side]) -> Answer[Deleted]:
-        """Delete them."""
-        deleted = delete_extras(sides[0], sides[1], self.extras, BatchLimits(self.concurrency))
+    def __call__(self, sides: Sequence[Side], sure: Callable[[], None]) -> Answer[Deleted]:
+        """Delete them, if the source is still there when it was asked for all of them."""
+        deleted = delete_extras(sides[0], sides[1], self.extras, BatchLimits(self.concurrency), sure)
         return Answer([each._replace(error=_portable(each.error)) for each in deleted])
 
 
@@ -151,7 +155,7 @@ class Verifying:
     size: Size
     entries: Sequence[ManifestEntry] = ()
 
-    def __call__(self, sides: Sequence[Side]) -> Answer[Verified]:
+    def __call__(self, sides: Sequence[Side], _sure: Callable[[], None]) -> Answer[Verified]:
         """Verify the range."""
         portion = Portion(*self.size)
         with closing(self._results(_inside(sides, self.within), portion)) as results:
@@ -182,7 +186,7 @@ class FindingOrphans:
     filters: Filters
     size: Size
 
-    def __call__(self, sides: Sequence[Side]) -> Answer[Orphans]:
+    def __call__(self, sides: Sequence[Side], _sure: Callable[[], None]) -> Answer[Orphans]:
         """Compare the listing with the names."""
         counts, portion = CollectionCounts(), Portion(*self.size)
         (side,) = _inside(sides, self.within)
@@ -200,7 +204,7 @@ class Purging:
     now: datetime
     concurrency: int
 
-    def __call__(self, sides: Sequence[Side]) -> Answer[Collected]:
+    def __call__(self, sides: Sequence[Side], _sure: Callable[[], None]) -> Answer[Collected]:
         """Delete what is due."""
         deleting = Deleting(sides[0], self.trash, self.skew, self.now, repeatable=True)
         done = in_order(self.due, deleting, self.concurrency)

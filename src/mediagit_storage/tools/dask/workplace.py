@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from mediagit_storage.errors import StorageError
+from mediagit_storage import __version__
+from mediagit_storage.errors import ConfigError, StorageError
 from mediagit_storage.scope import Scope, scope
 from mediagit_storage.tools.dask.tasks import Task
 from mediagit_storage.tools.dask.witnesses import Witness, check_seen
@@ -34,11 +35,28 @@ class Workplace(WorkerPlugin):
         self._places = places
 
     def setup(self, worker: Worker) -> None:
-        """The worker begins to take part."""
+        """The worker begins to take part. What runs before it keep open is closed: a client that was killed ends none."""
         self._address = worker.address
         self._lock = threading.Lock()
         self._sides: Sequence[Side] | None = None
         self._running: dict[object, Scope] = {}
+        for other in [*worker.plugins.values()]:
+            if isinstance(other, Workplace) and other is not self:
+                other.rest()
+
+    def rest(self) -> None:
+        """Close what is open, if no task runs: the next one opens it again."""
+        # Who has the lock is about to begin, and the worker itself must not wait for that.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._running or not self._sides:
+                return
+            sides, self._sides = self._sides, None
+        finally:
+            self._lock.release()
+        for side in sides:
+            side.store.close()
 
     def teardown(self, worker: Worker) -> None:
         """The run is over, or the worker is: what is still going on is cancelled, and closes what it has open."""
@@ -64,7 +82,8 @@ class Workplace(WorkerPlugin):
         with scope() as inside:
             self._running[key] = inside
             try:
-                return task(self._opened(witnesses))
+                sides = self._opened(witnesses)
+                return task(sides, lambda: check_seen(sides[:1], witnesses, self._address))
             except Exception:
                 # What a storage says that was closed meanwhile is not what happened.
                 inside.check()
@@ -88,9 +107,14 @@ class Workplace(WorkerPlugin):
         return sides
 
 
-def perform(run: str, key: str, task: Task[A], witnesses: Sequence[Witness]) -> A:
-    """Do one task of a run on this worker."""
+def perform(version: str, run: str, key: str, task: Task[A], witnesses: Sequence[Witness]) -> A:
+    """Do one task of a run on this worker; a `ConfigError` where it has another version than who gives out the work."""
     worker = get_worker()
+    if version != __version__:
+        raise ConfigError(
+            f"the worker {worker.address} has version {__version__} of mediagit-storage, and this is {version}: install the"
+            " same one everywhere"
+        )
     workplace = worker.plugins.get(run)
     if not isinstance(workplace, Workplace):
         raise StorageError(f"the worker {worker.address} does not know the run any more")
