@@ -75,7 +75,18 @@ def test_the_source_archive_holds_no_leftovers_and_makes_the_same_wheel(sdist, w
         archive.extractall(tmp_path, filter="data")
     tops = {name.partition("/")[0] for name in names}
     documents = {path.name for path in ROOT.glob("*.md")}
-    others = {"src", "tests", "docs", "scripts", "changelog.d", ".ci", "Makefile", "LICENSE", "pyproject.toml"}
+    others = {
+        "src",
+        "tests",
+        "docs",
+        "deploy",
+        "scripts",
+        "changelog.d",
+        ".ci",
+        "Makefile",
+        "LICENSE",
+        "pyproject.toml",
+    }
     # Hatchling adds these two by itself.
     assert tops == documents | others | {"PKG-INFO", ".gitignore"}
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".orig", ".swp"))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -287,35 +289,40 @@ def test_what_is_refused_at_once_is_told_as_it_is():
     assert [*Storage(bench.store.backend).list()] == []
 
 
-def test_a_first_interrupt_waits_for_the_end_and_a_second_does_not(monkeypatch):
-    """As signals come: out of whatever the main thread waits in."""
-    done, joins, allowed = threading.Event(), [0], threading.Event()
-    real = threading.Thread.join
-
-    def interrupted(thread, timeout=None):
-        joins[0] += 1
-        if joins[0] == 1:
-            raise KeyboardInterrupt
-        allowed.set()
-        real(thread, timeout)
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_a_first_interrupt_waits_for_the_end_and_a_second_does_not(interrupts):
+    """Real signals: a thread that is joined counts as ended when the join is interrupted."""
+    begun, go, done, left = threading.Event(), threading.Event(), threading.Event(), [interrupts]
 
     def work():
-        allowed.wait()
+        begun.set()
+        go.wait()
         done.set()
 
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        _uninterrupted(work)
-    assert done.is_set()
+    def interrupt(_number, _frame):
+        if left[0]:
+            left[0] -= 1
+            raise KeyboardInterrupt
 
-    def twice(thread, timeout=None):
-        raise KeyboardInterrupt
+    def send():
+        begun.wait()
+        while left[0]:
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.02)
+        if interrupts == 1:
+            go.set()
 
-    monkeypatch.setattr(threading.Thread, "join", twice)
-    never = threading.Event()
-    with pytest.raises(KeyboardInterrupt):
-        _uninterrupted(never.wait)
-    never.set()
+    main, before = threading.get_ident(), signal.signal(signal.SIGINT, interrupt)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _uninterrupted(work)
+        assert done.is_set() == (interrupts == 1)
+    finally:
+        go.set()
+        sender.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
