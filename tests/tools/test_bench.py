@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import signal
-import threading
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +27,7 @@ from mediagit_storage.layers.base import Layer
 from mediagit_storage.scope import scope
 from mediagit_storage.storage import Storage
 from mediagit_storage.text import printable
-from mediagit_storage.tools.bench import BENCH_PREFIX, Benchmark, BenchPlan, BenchRules, Measured, Way, _uninterrupted
+from mediagit_storage.tools.bench import BENCH_PREFIX, Benchmark, BenchPlan, BenchRules, Measured, Way
 from mediagit_storage.tools.bench_chart import draw_png, seconds_text, text_chart
 from mediagit_storage.types import PendingUpload
 
@@ -289,40 +291,45 @@ def test_what_is_refused_at_once_is_told_as_it_is():
     assert [*Storage(bench.store.backend).list()] == []
 
 
+INTERRUPTED = """
+import sys
+from mediagit_storage.tools.bench import _uninterrupted
+
+def work():
+    print("begun", flush=True)
+    sys.stdin.readline()
+    print("done", flush=True)
+
+try:
+    _uninterrupted(work)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.stdin.readline()
+"""
+
+
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_a_first_interrupt_waits_for_the_end_and_a_second_does_not(interrupts):
-    """Real signals: a thread that is joined counts as ended when the join is interrupted."""
-    begun, go, done, left = threading.Event(), threading.Event(), threading.Event(), [interrupts]
-
-    def work():
-        begun.set()
-        go.wait()
-        done.set()
-
-    def interrupt(_number, _frame):
-        if left[0]:
-            left[0] -= 1
-            raise KeyboardInterrupt
-
-    def send():
-        begun.wait()
-        while left[0]:
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(0.02)
-        if interrupts == 1:
-            go.set()
-
-    main, before = threading.get_ident(), signal.signal(signal.SIGINT, interrupt)
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            _uninterrupted(work)
-        assert done.is_set() == (interrupts == 1)
-    finally:
-        go.set()
-        sender.join()
-        signal.signal(signal.SIGINT, before)
+    """Real signals, to a process of its own: a thread that is joined counts as ended when the join is interrupted."""
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout.readline() == "begun\n"
+            time.sleep(0.3)  # by then it waits
+            child.send_signal(signal.SIGINT)
+            if interrupts == 2:
+                # Two that come together count as one.
+                while not select.select([child.stdout], [], [], 0.1)[0]:
+                    child.send_signal(signal.SIGINT)
+                assert child.stdout.readline() == "interrupted\n"
+            else:
+                child.stdin.write("go on\n")
+                child.stdin.flush()
+                assert child.stdout.readline() == "done\n"
+                assert child.stdout.readline() == "interrupted\n"
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize(
