@@ -34,6 +34,7 @@ def small_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(downloading, "LIMITS", limits)
     monkeypatch.setattr(large, "LIMITS", limits)
     monkeypatch.setattr(copying, "_SMALL", 100)
+    monkeypatch.setattr(copying, "_SMALL_FETCHED", 100)
     monkeypatch.setattr(ledger, "_SAVE_EVERY", 0.0)
 
 

@@ -39,10 +39,15 @@ __all__ = ["Copied", "CopyRules", "CopyTask", "copy_objects", "move_objects"]
 
 T = TypeVar("T")
 
+_MIB: Final = 1024 * 1024
 #: Objects up to this many bytes are read whole and travel in batches.
-_SMALL: Final = 1024 * 1024
+_SMALL: Final = _MIB
 #: Bytes of small objects that may wait on each side.
-_HELD_BYTES: Final = 16 * 1024 * 1024
+_HELD_BYTES: Final = 16 * _MIB
+#: The same for what comes over a network to this machine: one thread that fetches many costs half of what streams in
+#: several do. Above this size an object comes in ranges, or as a stream, which holds less in memory.
+_SMALL_FETCHED: Final = 8 * _MIB
+_HELD_FETCHED: Final = 8 * _MIB
 #: Objects looked at together; also what one batch may sync together.
 _WINDOW: Final = 1024
 #: Large objects at once, and how many more may be waiting for their turn.
@@ -110,7 +115,9 @@ class _Copier:
         self._report = Report("move" if move else "copy", None, lambda: None)
         self._move = move
         self._inside = source is target
-        self.limits = BatchLimits(rules.concurrency, _HELD_BYTES)
+        fetched = source.capabilities.parallel_reads and not target.capabilities.parallel_reads
+        self._small = _SMALL_FETCHED if fetched else _SMALL
+        self.limits = BatchLimits(rules.concurrency, _HELD_FETCHED if fetched else _HELD_BYTES)
         self._relocating = self._quick_way()
         self._shared: PutOptions | None = None
         self._sender = Sender(source, target)
@@ -189,7 +196,7 @@ class _Copier:
 
     def _travels_with_others(self, task: CopyTask) -> bool:
         """Whether an object is read whole and stored in a batch."""
-        if task.size is None or task.size > _SMALL or (self._inside and self._move):
+        if task.size is None or task.size > self._small or (self._inside and self._move):
             return False
         # Of a storage far away the bytes stay there; on this machine a batch shares what a copy alone pays for.
         return not (self._inside and self._target.capabilities.parallel_reads)
