@@ -8,7 +8,7 @@ from typing import Final
 from mediagit_storage.keys import MAX_KEY_BYTES
 from mediagit_storage.types import Attributes, PresignMethod
 
-__all__ = ["ALL_ATTRIBUTES", "Capabilities"]
+__all__ = ["ALL_ATTRIBUTES", "EVERYTHING", "Capabilities"]
 
 #: Every field of `Attributes`.
 ALL_ATTRIBUTES: Final = frozenset(field.name for field in fields(Attributes))
@@ -67,3 +67,26 @@ class Capabilities:
     nested_keys: bool = True
     max_key_bytes: int = MAX_KEY_BYTES
     max_object_size: int | None = None
+
+
+#: What a storage would promise that lacks nothing.
+EVERYTHING: Final = Capabilities(
+    if_absent=True,
+    if_match=True,
+    delete_if_match=True,
+    read_conditions=True,
+    copy_if_absent=True,
+    versions=True,
+    retention=True,
+    attributes=ALL_ATTRIBUTES,
+    presign=frozenset({"GET", "PUT", "DELETE"}),
+    server_copy=True,
+    server_rename=True,
+    batch=True,
+    pending_uploads=True,
+    late_metadata=True,
+    replace_head=True,
+    parallel_reads=True,
+    resumable_uploads=True,
+    raw_keys=True,
+)

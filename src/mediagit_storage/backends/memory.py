@@ -12,7 +12,7 @@ import threading
 import weakref
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NoReturn
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -28,7 +28,7 @@ from mediagit_storage.backend import (
     ReadOperation,
     StorageBackend,
 )
-from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
+from mediagit_storage.capabilities import EVERYTHING, Capabilities
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock, utc_from_ns
 from mediagit_storage.conditions import check_conditions
 from mediagit_storage.errors import (
@@ -61,24 +61,8 @@ from mediagit_storage.types import (
 
 __all__ = ["MemoryBackend", "MemoryConfig"]
 
-_CAPABILITIES: Final = Capabilities(
-    if_absent=True,
-    if_match=True,
-    delete_if_match=True,
-    read_conditions=True,
-    copy_if_absent=True,
-    versions=True,
-    retention=True,
-    attributes=ALL_ATTRIBUTES,
-    presign=frozenset({"GET", "PUT", "DELETE"}),
-    server_copy=True,
-    server_rename=True,
-    batch=True,
-    pending_uploads=True,
-    late_metadata=True,
-    replace_head=True,
-    raw_keys=True,
-)
+#: All but what is of use only where a network lies between.
+_CAPABILITIES: Final = replace(EVERYTHING, parallel_reads=False, resumable_uploads=False)
 _PIECE: Final = 1024 * 1024
 _PAGE: Final = 1000
 _NO_ATTRIBUTES: Final = Attributes()

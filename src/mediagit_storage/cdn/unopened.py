@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Final
 
 from mediagit_storage.backend import Body, Content, StorageBackend
-from mediagit_storage.capabilities import ALL_ATTRIBUTES, Capabilities
+from mediagit_storage.capabilities import EVERYTHING, Capabilities
 from mediagit_storage.opening import Unopened
 from mediagit_storage.source import Source
 from mediagit_storage.types import (
@@ -23,28 +22,6 @@ from mediagit_storage.types import (
 
 __all__ = ["UnopenedBackend"]
 
-#: No layer is to be refused for what the storage might not be able to do.
-_ALL: Final = Capabilities(
-    if_absent=True,
-    if_match=True,
-    delete_if_match=True,
-    read_conditions=True,
-    copy_if_absent=True,
-    versions=True,
-    retention=True,
-    attributes=ALL_ATTRIBUTES,
-    presign=frozenset({"GET", "PUT", "DELETE"}),
-    server_copy=True,
-    server_rename=True,
-    batch=True,
-    pending_uploads=True,
-    late_metadata=True,
-    replace_head=True,
-    parallel_reads=True,
-    resumable_uploads=True,
-    raw_keys=True,
-)
-
 
 class UnopenedBackend(StorageBackend):
     """Refuses all that would ask the storage. For a link of the storage's own it is opened, and closed again."""
@@ -54,8 +31,8 @@ class UnopenedBackend(StorageBackend):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything that layers may need."""
-        return _ALL
+        """Everything: no layer is to be refused for what the storage might not be able to do."""
+        return EVERYTHING
 
     @property
     def description(self) -> str:

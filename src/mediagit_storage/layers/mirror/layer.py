@@ -28,7 +28,7 @@ from mediagit_storage.layers.mirror.joining import (
 )
 from mediagit_storage.layers.mirror.members import Member, MirrorStatus, ReplicaStatus
 from mediagit_storage.layers.mirror.pending import Pending, Ticket
-from mediagit_storage.layers.mirror.reading import Reads, ReplicaBody, replica_named
+from mediagit_storage.layers.mirror.reading import Read, Reads, ReplicaBody, replica_named
 from mediagit_storage.layers.mirror.repairing import Difference, RepairRules, repaired
 from mediagit_storage.layers.mirror.sharing import Again, Late, Shared
 from mediagit_storage.scope import current_scope
@@ -203,32 +203,38 @@ class MirrorLayer(Layer):
 
     def read(self, key: str, options: ReadOptions) -> Content:
         """The primary's; with ``failover`` a replica's, whole, where the primary cannot be reached or gives damaged bytes."""
-        return self._reads.read(
-            "read",
-            key,
-            options,
-            lambda backend, asked: backend.read(key, asked),
-            lambda content, marked: Content(marked(content.info), content.data, content.start),
+        return self._reads.answer(
+            Read(
+                "read",
+                key,
+                options,
+                lambda backend, asked: backend.read(key, asked),
+                lambda content, marked: Content(marked(content.info), content.data, content.start),
+            )
         )
 
     def stream(self, key: str, options: ReadOptions) -> Body:
         """The same. A stream that breaks off raises: another member's bytes are never put behind those of one."""
-        return self._reads.read(
-            "stream",
-            key,
-            options,
-            lambda backend, asked: backend.stream(key, asked),
-            lambda body, marked: ReplicaBody(body, marked(body.info)),
+        return self._reads.answer(
+            Read(
+                "stream",
+                key,
+                options,
+                lambda backend, asked: backend.stream(key, asked),
+                lambda body, marked: ReplicaBody(body, marked(body.info)),
+            )
         )
 
     def stat(self, key: str, version: str | None = None) -> ObjectInfo:
         """The primary's. With ``failover`` a replica may tell of an object, never of an absence."""
-        return self._reads.read(
-            "stat",
-            key,
-            ReadOptions(version=version),
-            lambda backend, asked: backend.stat(key, asked.version),
-            lambda info, marked: marked(info),
+        return self._reads.answer(
+            Read(
+                "stat",
+                key,
+                ReadOptions(version=version),
+                lambda backend, asked: backend.stat(key, asked.version),
+                lambda info, marked: marked(info),
+            )
         )
 
     def content_checksum(self, key: str, options: ReadOptions) -> Checksum | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from mediagit_storage.backend import Body, ReadOperation, StatOperation, StorageBackend
 from mediagit_storage.errors import IntegrityError, StorageError, UnavailableError
@@ -24,7 +24,7 @@ from mediagit_storage.layers.mirror.racing import quicker
 from mediagit_storage.source import FileRegion
 from mediagit_storage.types import ObjectInfo, ReadOptions
 
-__all__ = ["Reads", "ReplicaBody", "replica_named"]
+__all__ = ["Read", "Reads", "ReplicaBody", "replica_named"]
 
 T = TypeVar("T")
 
@@ -53,6 +53,17 @@ class ReplicaBody(Body):
         self._body.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """One read: its name and key for people, what ``ask`` gets from a member, and how ``mark`` puts an ETag right in it."""
+
+    operation: str
+    key: str
+    options: ReadOptions
+    ask: Callable[[StorageBackend, ReadOptions], T]
+    mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T]
+
+
 class Reads:
     """Who answers the reads of one mirror."""
 
@@ -73,41 +84,34 @@ class Reads:
         self._lock = ForkSafeLock()
         self.failovers = 0
 
-    def read(
-        self,
-        operation: str,
-        key: str,
-        options: ReadOptions,
-        ask: Callable[[StorageBackend, ReadOptions], T],
-        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
-    ) -> T:
-        """What ``ask`` gets from the primary, or from a replica in its place; then ``mark`` puts its ETag right."""
+    def answer(self, read: Read[T]) -> T:
+        """What the primary gives, or a replica in its place."""
+        options = read.options
         named = replica_named(options.if_match)
         if named is not None:
-            return self._of_replica(*named, options, ask, mark)
+            return self._of_replica(*named, read)
         if not self._may_fail_over(options):
-            return ask(self._primary.backend, options)
+            return read.ask(self._primary.backend, options)
         failure: StorageError | None = None
         if self._primary.up:
             try:
-                return self._of_the_quickest(operation, key, options, ask, mark)
+                return self._of_the_quickest(read)
             except (UnavailableError, IntegrityError) as error:
                 self._primary.failed(error)
                 failure = error
-        for replica in self._able(key):
+        for replica in self._able(read.key):
             try:
-                found = ask(replica.backend, _for_replica(options, replica.number))
+                found = read.ask(replica.backend, _for_replica(options, replica.number))
             except StorageError as error:
                 # Not even an absence is proven by a replica: it may have missed the object.
                 replica.failed(error)
                 continue
             replica.worked()
             why = "it could not be reached a moment ago" if failure is None else failure.message
-            self._tell(operation, key, replica, why, failure)
-            return mark(found, partial(_marked, number=replica.number))
+            return self._given_by(replica, read, found, why, failure)
         if failure is not None:
             raise failure
-        return ask(self._primary.backend, options)
+        return read.ask(self._primary.backend, options)
 
     def by_itself(self, operation: ReadOperation | StatOperation) -> bool:
         """Whether a read is none for the primary's batch: a replica is to answer it, or may have to."""
@@ -118,39 +122,25 @@ class Reads:
         """The primary has answered a read of its batch."""
         self._primary.worked()
 
-    def _of_replica(
-        self,
-        number: int,
-        etag: str,
-        options: ReadOptions,
-        ask: Callable[[StorageBackend, ReadOptions], T],
-        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
-    ) -> T:
+    def _of_replica(self, number: int, etag: str, read: Read[T]) -> T:
         """Go on with what that replica gave before."""
         if not 1 <= number <= len(self._replicas):
-            return ask(self._primary.backend, options)
-        found = ask(self._replicas[number - 1].backend, replace(_for_replica(options, number), if_match=etag))
-        return mark(found, partial(_marked, number=number))
+            return read.ask(self._primary.backend, read.options)
+        pinned = replace(_for_replica(read.options, number), if_match=etag)
+        return read.mark(read.ask(self._replicas[number - 1].backend, pinned), partial(_marked, number=number))
 
-    def _of_the_quickest(
-        self,
-        operation: str,
-        key: str,
-        options: ReadOptions,
-        ask: Callable[[StorageBackend, ReadOptions], T],
-        mark: Callable[[T, Callable[[ObjectInfo], ObjectInfo]], T],
-    ) -> T:
+    def _of_the_quickest(self, read: Read[T]) -> T:
         """The primary's answer, or a replica's that came while the primary took its time."""
-        replica = None if self._hedge is None else next(self._able(key), None)
+        primary = self._primary.backend
+        replica = None if self._hedge is None else next(self._able(read.key), None)
         if self._hedge is None or replica is None:
-            found = ask(self._primary.backend, options)
+            found = read.ask(primary, read.options)
             self._primary.worked()
             return found
-        theirs = _for_replica(options, replica.number)
-        other = replica.backend
+        other, theirs = replica.backend, _for_replica(read.options, replica.number)
         answer = quicker(
-            lambda: ask(self._primary.backend, options),
-            lambda: ask(other, theirs),
+            lambda: read.ask(primary, read.options),
+            lambda: read.ask(other, theirs),
             after=self._hedge,
             may_help=lambda error: isinstance(error, UnavailableError | IntegrityError),
         )
@@ -161,8 +151,12 @@ class Reads:
             self._primary.worked()
             return found
         replica.worked()
-        self._tell(operation, key, replica, f"it had not answered for {self._hedge:g} s", None)
-        return mark(found, partial(_marked, number=replica.number))
+        return self._given_by(replica, read, found, f"it had not answered for {self._hedge:g} s", None)
+
+    def _given_by(self, replica: Member, read: Read[T], found: T, why: str, failure: StorageError | None) -> T:
+        """A replica's answer, told of and marked."""
+        self._tell(read.operation, read.key, replica, why, failure)
+        return read.mark(found, partial(_marked, number=replica.number))
 
     def _able(self, key: str) -> Iterator[Member]:
         """The replicas that may answer for the primary."""
