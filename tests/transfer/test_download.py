@@ -339,7 +339,12 @@ def test_two_names_of_the_unfinished_file_are_not_trusted(store, remote, here):
 def test_after_a_power_cut_only_what_was_synced_counts(store, remote, here, state, monkeypatch):
     from mediagit_storage import ledger
 
+    def the_only_sync(descriptor):
+        os.fdatasync(descriptor)
+        monkeypatch.setattr(ledger, "_SYNC_EVERY", 2 * SIZE)
+
     monkeypatch.setattr(ledger, "_SYNC_EVERY", 4 * PART)
+    monkeypatch.setattr(ledger, "_data_sync", the_only_sync)
     store.put("k", content(SIZE))
     break_off(store, remote, here / "f", pieces=9 if remote.capabilities.batch else 20)
     (document,) = [each for each in state.iterdir() if each.suffix == ".json"]

@@ -71,11 +71,15 @@ def _listings_wait_for_writers(server: Running, folder: str) -> bool:
     pair = base64.b64encode(f"{server.access_key}:{server.secret_key}".encode()).decode()
     path = urlsplit(url_of(server, f"{folder}/k")).path
     head = (
-        f"PUT {path} HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Basic {pair}\r\nContent-Length: 1000000\r\n\r\n"
+        f"PUT {path} HTTP/1.1\r\nHost: {server.host}\r\nAuthorization: Basic {pair}\r\n"
+        "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
     )
     host, _, port = server.host.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as writer:
-        writer.sendall(head.encode() + bytes(500_000))
+    with socket.create_connection((host, int(port)), timeout=30) as writer:
+        writer.sendall(head.encode())
+        # A server that asks for the body is about to write it: the listing below cannot come before.
+        writer.recv(1000)
+        writer.sendall(bytes(500_000))
         try:
             call(server, "PROPFIND", f"{folder}/", _DEPTH_1, timeout=1.5)
         except TimeoutError:
