@@ -293,6 +293,23 @@ def test_a_server_that_wants_a_length_gets_one(play):
     assert b"content-length: 2000000" in server.received[2].lower()
 
 
+def test_a_folder_that_others_make_at_the_same_moment(play):
+    """The parent came after the server had looked for it, and then the folder: Apache answers 409, then 403."""
+    above = listed(resource("/dav/a/", folder=True))
+    made = listed(resource("/dav/a/b/", folder=True))
+    written = listed(resource("/dav/a/b/k"))
+    store, server = play(said(409), BASE, above, GONE, said(403), BASE, above, made, said(201), written)
+    store.put("a/b/k", b"body")
+    assert methods(server) == ["MKCOL", *["PROPFIND"] * 3, "MKCOL", *["PROPFIND"] * 3, "PUT", "PROPFIND"]
+
+
+def test_a_folder_that_may_not_be_made(play):
+    store, server = play(said(403), BASE, GONE, said(403), BASE, GONE)
+    with pytest.raises(PermissionDeniedError):
+        store.put("a/k", b"body")
+    assert methods(server) == ["MKCOL", "PROPFIND", "PROPFIND"] * 2
+
+
 def test_a_lock_of_somebody_else(play):
     store, _ = play(said(423), said(423), said(201), FILE)
     assert store.put("k", b"body").size == 4

@@ -237,7 +237,7 @@ class DavClient(HttpClient):
         """
         if not folder:
             raise missing_base()
-        overtaken = False
+        refused = False
         for _ in range(_LOCK_ROUNDS):
             response = self.send_patiently(Call("MKCOL", self.base.path_of(folder))).response
             status = response.status
@@ -248,17 +248,18 @@ class DavClient(HttpClient):
                 break
             parents = parent_prefixes(folder)
             missing = self._first_missing([*parents, folder])
+            if missing is None:
+                # Somebody made it at the same moment, which Apache answers with 403.
+                return
             if missing == "":
                 raise missing_base()
-            if missing == folder:
-                missing = None
-            if missing is not None:
+            if missing != folder:
                 self.make_folder(parents[-1])
-            elif overtaken:
+            elif refused:
                 break
             else:
-                # Somebody made them at the same moment, most likely.
-                overtaken = True
+                # Its parent may have been made only after the server had looked.
+                refused = True
         raise self.error_of(response, subject="object", condition=None)
 
     def _first_missing(self, folders: list[str]) -> str | None:
