@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,8 @@ from mediagit_storage.tools.dask.cluster import connected
 
 
 @pytest.fixture(scope="session")
-def scheduler(tmp_path_factory):
-    """The address of a scheduler with two workers. Whoever needs it first starts it; it ends with the last."""
+def cluster(tmp_path_factory):
+    """The folder of a scheduler with two workers. Whoever needs it first starts it; it ends with the last."""
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "dask"
     place.mkdir(exist_ok=True)
@@ -33,16 +33,38 @@ def scheduler(tmp_path_factory):
                 process = start_cluster(place)
         address = (place / "address").read_text()
         # Dask keeps some threads for good once they were used: they are nothing that a test left.
-        with connected(address) as cluster:
+        with connected(address) as connection:
             called = threading.Event()
-            cluster.client.submit(abs, 1).add_done_callback(lambda _: called.set())
+            connection.client.submit(abs, 1).add_done_callback(lambda _: called.set())
             assert called.wait(60)
-        yield address
+        yield place
     if process is not None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(10)
         # Others of this run may need it still: then it ends with them.
         process.returncode = 0
+
+
+@contextmanager
+def held(place, how):
+    """The workers, shared with tests of other processes, or for one test alone."""
+    with (place / "workers").open("a") as workers:
+        fcntl.flock(workers, how)
+        yield (place / "address").read_text()
+
+
+@pytest.fixture
+def scheduler(cluster):
+    """The address of a scheduler whose workers live as long as the test."""
+    with held(cluster, fcntl.LOCK_SH) as address:
+        yield address
+
+
+@pytest.fixture
+def scheduler_alone(cluster):
+    """The address of a scheduler for a test that kills its workers, while no other test has work for them."""
+    with held(cluster, fcntl.LOCK_EX) as address:
+        yield address
 
 
 def start_cluster(place):

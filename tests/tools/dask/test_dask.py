@@ -19,7 +19,7 @@ import pytest
 from distributed import Future
 
 from mediagit_storage import open_storage
-from mediagit_storage.errors import CancelledError, ConfigError, ConnectionLostError
+from mediagit_storage.errors import CancelledError, ConfigError, ConnectionLostError, StorageError
 from mediagit_storage.progress import on_progress
 from mediagit_storage.scope import scope
 from mediagit_storage.secrets import Secret
@@ -160,10 +160,10 @@ def test_garbage_goes_when_its_time_has_come_and_nothing_else(mgs, scheduler, tr
     assert len(kept) == len(NAMES)
 
 
-def test_a_worker_that_is_killed_in_the_middle_changes_nothing(scheduler, tree, tmp_path):
+def test_a_worker_that_is_killed_in_the_middle_changes_nothing(scheduler_alone, tree, tmp_path):
     slow = [{"layer": "throttle", "requests": 50}]
     with (
-        connected(scheduler) as cluster,
+        connected(scheduler_alone) as cluster,
         open_storage(tree, layers=slow) as source,
         open_storage(tmp_path / "dst", create=True) as target,
     ):
@@ -185,8 +185,21 @@ def test_a_worker_that_is_killed_in_the_middle_changes_nothing(scheduler, tree, 
     assert len(names) == len(set(names)), "what was done twice is told once"
 
 
-@pytest.mark.long  # beside other runs on the same workers, a task was seen to stay there for a minute
-def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path, monkeypatch):
+def until_nothing_is_left(client, name):
+    """Waits until neither the scheduler nor a worker knows a task of that run."""
+
+    def left(tasks):
+        return [key for key in tasks if str(key).startswith(f"mgs-{name}")]
+
+    began = time.monotonic()
+    while client.run_on_scheduler(lambda dask_scheduler: left(dask_scheduler.tasks)) or any(
+        client.run(lambda dask_worker: left(dask_worker.state.tasks)).values()
+    ):
+        assert time.monotonic() - began < 60
+        time.sleep(0.01)
+
+
+def test_who_cancels_leaves_nothing_on_the_cluster(scheduler, tree, tmp_path, monkeypatch):
     monkeypatch.setattr(running.secrets, "token_hex", lambda _: "cancelled")
     slow = [{"layer": "throttle", "requests": 50}]
     with (
@@ -194,18 +207,27 @@ def test_who_cancels_is_not_left_waiting(scheduler, tree, tmp_path, monkeypatch)
         open_storage(tree, layers=slow) as source,
         open_storage(tmp_path / "dst", create=True) as target,
     ):
-        began = time.monotonic()
         with (
             scope() as inside,
             pytest.raises(CancelledError),
             on_progress(lambda progress: inside.cancel() if progress.completed else None),
         ):
             list(sync_objects(Side(source), Side(target), engine=DaskEngine(cluster, Size(6))))
-        left = lambda dask_worker: [key for key in dask_worker.state.tasks if key.startswith("mgs-cancelled")]  # noqa: E731
-        while any(cluster.client.run(left).values()):
-            assert time.monotonic() - began < 60
-            time.sleep(0.01)
+        until_nothing_is_left(cluster.client, "cancelled")
     assert len(files(tmp_path / "dst")) < len(NAMES)
+
+
+def test_an_error_that_somebody_keeps_holds_nothing_on_the_cluster(scheduler, sides, monkeypatch):
+    monkeypatch.setattr(running.secrets, "token_hex", lambda _: "kept")
+
+    def failing(sides, _):
+        raise StorageError("this is what is kept")
+
+    with connected(scheduler) as cluster:
+        with running.running(cluster, sides) as run, pytest.raises(StorageError, match="what is kept") as kept:
+            list(run.done(iter([running.Job(None, failing)]), lambda *_: ()))
+        until_nothing_is_left(cluster.client, "kept")
+    assert kept.value.__traceback__ is not None
 
 
 @pytest.mark.server

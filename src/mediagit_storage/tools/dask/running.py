@@ -91,7 +91,7 @@ class Running:
                     future = self._next(ended)
                     job, given = running.pop(future)
                     try:
-                        answer = self._answer(future)
+                        answer = self._taken(future)
                     except CancelledError:
                         current_scope().check()
                         # Its worker was stopped, in order: another one does it.
@@ -142,6 +142,13 @@ class Running:
                 continue
             if future is not None:
                 return future
+
+    def _taken(self, future: Future[A]) -> A:
+        try:
+            return self._answer(future)
+        finally:
+            # Not only when its last reference goes: an error that somebody keeps has one, in its frames.
+            future.release()
 
     def _answer(self, future: Future[A]) -> A:
         scope = current_scope()
