@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import mediagit_storage.http
 from mediagit_storage import errors
 from mediagit_storage.http.faults import FaultKind, TransferFault, certificate_detail, error_for, fault_of, kind_of_code
-from mediagit_storage.http.headers import Headers, final_head, head_is_complete, layout_of
+from mediagit_storage.http.headers import Headers, final_head, head_is_complete, layout_of, status_of
 from mediagit_storage.http.patience import Patience
 from mediagit_storage.http.redact import is_secret_header, redact_headers, redact_text, redact_url
 from mediagit_storage.http.request import FileBody, PiecesBody, Request
@@ -202,6 +202,30 @@ def test_what_was_learned_of_one_head_says_nothing_false_about_the_next(before, 
     assert dict(got) == dict(Headers(after))
     assert len(got) == len(Headers(after))
     assert got.pick("etag", "date", "x") == Headers(after).pick("etag", "date", "x")
+
+
+@pytest.mark.parametrize("after", [*_HEADS, [b"HTTP/1.1 2", *_HEADS[2][1:]]])
+@pytest.mark.parametrize("before", [*_HEADS, [b"HTTP/1.1 2", *_HEADS[2][1:]]])
+def test_lines_that_are_all_of_a_layout_are_one_whole_head_of_its_status(before, after):
+    known = layout_of(before, None)
+    if known is None:
+        return
+    interim = [b"HTTP/1.1 103 Early\r\n", BLANK]
+    trailer = [BLANK, b"Date: late\r\n"]
+    for lines in (after, [*after, BLANK], [*after, b"\n"], [*interim, *after, BLANK], [*after, *trailer, BLANK]):
+        if known.is_all_of(lines):
+            assert (lines[:-1], True) == final_head(lines)
+            assert known.status == status_of(lines[:-1])
+    assert known.is_all_of([*before, BLANK])
+    assert not known.is_all_of(before)
+    assert not known.is_all_of([*before, b"\n"])
+
+
+def test_another_status_is_another_layout():
+    known = layout_of(HEAD, None)
+    assert known is not None
+    assert known.status == 200
+    assert not known.is_all_of([b"HTTP/1.1 404 Not Found\r\n", HEAD[1], BLANK])
 
 
 def test_a_layout_is_kept_while_it_fits():

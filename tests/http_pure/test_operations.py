@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -16,6 +17,7 @@ from mediagit_storage.backend import (
     ReadOperation,
     StatOperation,
 )
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import ConnectionLostError, NotFoundError, StorageError, UnsupportedError
 from mediagit_storage.http.batch import Sent
 from mediagit_storage.http.call import Call
@@ -168,6 +170,22 @@ def test_so_is_what_travels_when_the_batch_is_left():
     with closing(run_operations(client, Plain(client), feed, LIMITS)) as batch:
         next(batch)
     assert client.transport.seen == ["PUT /tmp-a", "PUT /tmp-b", "MOVE /a", "DELETE /tmp-b"]
+
+
+def test_and_when_the_wait_for_its_threads_is_interrupted(monkeypatch):
+    def interrupted(pool, wait=True, *, cancel_futures=False):
+        ThreadPoolExecutor.shutdown(pool, wait, cancel_futures=cancel_futures)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pool, "shutdown", interrupted)
+    client = Client()
+    feed = iter([StatOperation("c"), put("a"), put("b")])
+    batch = run_operations(client, Plain(client), feed, LIMITS)
+    next(batch)
+    next(batch)
+    with pytest.raises(KeyboardInterrupt):
+        batch.close()
+    assert client.transport.seen[-1].startswith("DELETE /tmp-")
 
 
 def test_deletes_go_in_groups_and_in_their_order():

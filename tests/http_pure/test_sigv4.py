@@ -234,6 +234,25 @@ def test_lines_hold_nothing_that_must_not_be_sent(field):
             used.lines("PUT", "/k", "", fields, now=MAY_24)
 
 
+@pytest.mark.parametrize(
+    "value", ["b\r\nx: y", " b", "b ", "b\n", "\tb", "b\0", "\N{SNOWMAN}", "\N{NO-BREAK SPACE}b", "\x7f"]
+)
+def test_a_field_that_was_fine_does_not_vouch_for_its_next_value(value):
+    used = signer()
+    used.lines("PUT", "/k", "", [("x-a", "b")], now=MAY_24)
+    with pytest.raises(ConfigError, match="plain name"):
+        used.lines("PUT", "/k", "", [("x-a", value)], now=MAY_24)
+
+
+@pytest.mark.parametrize("value", ["AAAAAA==", "", "%s", "a  b", "a\tb", "~!"])
+def test_the_line_of_a_last_value_that_changes(value):
+    used = signer()
+    for each in ("before", value, "after", value):
+        fields = [("content-type", "a/b"), ("x-a", each)]
+        assert used.lines("PUT", "/k", "", fields, now=MAY_24) == signer().lines("PUT", "/k", "", fields, now=MAY_24)
+        assert dict(used.lines("PUT", "/k", "", fields, now=MAY_24).fields())["x-a"] == each
+
+
 def test_what_proxies_change_is_not_covered():
     fields = [("User-Agent", "x"), ("Accept-Encoding", "gzip"), ("expect", ""), ("Connection", "close")]
     one = dict(signer().sign("GET", "/k", "", fields, now=MAY_24))

@@ -162,7 +162,6 @@ _HTTP_DATE: Final = re.compile(
 
 
 @lru_cache(maxsize=1024)  # many answers carry the same second
-@lru_cache(maxsize=256)  # many objects are of the same second
 def parse_http_date(text: str) -> datetime:
     """The aware UTC time of ``Sun, 06 Nov 1994 08:49:37 GMT``, free of the machine's locale.
 

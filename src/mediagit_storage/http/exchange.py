@@ -271,19 +271,21 @@ class Exchange:
         if self._overflow and not code:
             # A body that had been held up may end well for libcurl, without the piece that was refused.
             code = pycurl.E_WRITE_ERROR
-        lines, whole = final_head(self.lines)
-        if code and not self._answered(code, whole=whole):
-            raise self._error(code, message)
-        if not whole:
-            raise self.fault(FaultKind.LOST, "it was closed before the answer's head was complete")
-        status = status_of(lines)
+        known = self._layout
+        head: Sequence[bytes] = self.lines[:-1]
+        if known is not None and not code and known.is_all_of(self.lines):
+            status, headers = known.status, Headers(head, known)
+        else:
+            head, whole = final_head(self.lines)
+            if code and not self._answered(code, whole=whole):
+                raise self._error(code, message)
+            if not whole:
+                raise self.fault(FaultKind.LOST, "it was closed before the answer's head was complete")
+            status, headers = status_of(head), self.headers(head)
         if status < 400 and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
-            self.check_framing(status, lines)
-        request = self.request
+            self.check_framing(status, head)
         placed = self._placed() if self._placing else None
-        return Response(
-            request, status, self.headers(lines), self.pieces, attempts=self.sent, cut=code != 0, placed=placed
-        )
+        return Response(self.request, status, headers, self.pieces, attempts=self.sent, cut=code != 0, placed=placed)
 
     def _placed(self) -> int | None:
         """How many bytes the sink took of this answer."""

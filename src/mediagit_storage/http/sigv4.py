@@ -42,8 +42,11 @@ _MOST_KNOWN: Final = 16
 _NO_FIELD: Final = ("", "")
 #: Stands for a value that comes later; no field can hold it.
 _PLACE: Final = "\0"
+#: A value that any field can hold.
+_PLAIN: Final = "x"
 
-_sha256: Final = hashlib.sha256
+#: A hash of nothing, to be copied: OpenSSL looks for the algorithm whenever one is made.
+_EMPTY: Final = hashlib.sha256()
 _BLOCK: Final = 64
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
@@ -87,8 +90,9 @@ class _Known:
     #: The field's value up to the signature, and the other fields to add.
     authorization: str
     added: list[tuple[str, str]]
-    #: The lines of all fields but the last one given, once they were asked for.
+    #: The lines of all fields but the last one given, and how the line of that one begins, once they were asked for.
     lines: Lines | None = None
+    opening: str = ""
 
 
 class _Template(NamedTuple):
@@ -158,9 +162,16 @@ class Signer:
         """
         known, signature = self._signed(f"{method}\n{path}\n{query}\n", headers, payload, now)
         if known.lines is None:
+            # In this order: other threads take the lines for a sign that both are there.
+            known.opening = checked_line(headers[-1][0], _PLAIN).removesuffix(_PLAIN) if headers else ""
             known.lines = Lines.of([*headers[:-1], *known.added])
-        last = [checked_line(*headers[-1])] if headers else []
-        return Lines((*known.lines, *last, f"Authorization: {known.authorization}{signature}"))
+        signed = f"Authorization: {known.authorization}{signature}"
+        if not headers:
+            return Lines((*known.lines, signed))
+        name, value = headers[-1]
+        # The name was looked at with the first of these requests; a digest, unlike other values, has no blanks.
+        plain = value and value.isascii() and value.isprintable() and " " not in value
+        return Lines((*known.lines, known.opening + value if plain else checked_line(name, value), signed))
 
     def presign(
         self,
@@ -211,8 +222,9 @@ class Signer:
             known = self._prepare(template, headers[:-1], name, payload)
         covered = " ".join(value.split()) if known.covers else ""
         text = f"{first}{known.before}{covered}{known.after}"
-        inner = template.inner.copy()
-        inner.update(_sha256(text.encode()).hexdigest().encode())
+        digest, inner = _EMPTY.copy(), template.inner.copy()
+        digest.update(text.encode())
+        inner.update(digest.hexdigest().encode())
         outer = template.outer.copy()
         outer.update(inner.digest())
         return known, outer.hexdigest()

@@ -46,10 +46,13 @@ class Writer:
 
     def put(self, key: str, source: Source, options: PutOptions) -> ObjectInfo:
         """Store a source, in one request or in parts, as its size asks for."""
-        client, sizes = self._client, self._sizes
-        client.check_written(key)
         if options.late_attributes is not None:
             raise UnsupportedError("S3 takes an object's metadata before its content")
+        data = source.buffer()
+        if data is not None and len(data) <= self.single_limit(options):
+            return self._put_bytes(key, data, options)
+        client, sizes = self._client, self._sizes
+        client.check_written(key)
         # What the service cannot keep is refused before a byte is read.
         self._shared_fields(options)
         at_once = _conditional(options) and not client.service.multipart_conditions
