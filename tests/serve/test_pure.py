@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -193,6 +194,11 @@ def test_conditions_of_a_write() -> None:
     assert judge({"if-none-match": "*"}, None, NOON, reading=False) == "failed"
     assert judge({"if-match": "*"}, None, NOON, reading=False) == "go on"
     assert judge({"if-modified-since": http_date(NOON)}, '"a"', NOON, reading=False) == "go on"
+
+
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001
+def test_times_are_told_as_the_library_of_mail_tells_them(moment: datetime) -> None:
+    assert http_date(moment) == format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def test_if_range_needs_the_very_same() -> None:

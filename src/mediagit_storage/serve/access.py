@@ -40,10 +40,12 @@ class Gate(NamedTuple):
     def of(cls, scope: Mapping[str, object]) -> Gate:
         """From a scope of ASGI."""
         found = dict(cast("Iterable[tuple[bytes, bytes]]", scope["headers"]))
-        texts = (
-            found.get(name, b"").decode("latin-1") for name in (b"authorization", b"host", b"origin", b"sec-fetch-site")
+        return cls(
+            found.get(b"authorization", b"").decode("latin-1"),
+            found.get(b"host", b"").decode("latin-1"),
+            found.get(b"origin", b"").decode("latin-1"),
+            found.get(b"sec-fetch-site", b"").decode("latin-1"),
         )
-        return cls(*texts)
 
 
 def holds_token(token: Secret | None, gate: Gate) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from typing import Final, Literal
 
@@ -17,6 +17,8 @@ __all__ = ["CONDITIONS", "Verdict", "entity_tag", "http_date", "judge", "range_a
 CONDITIONS: Final[tuple[str, ...]] = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 Verdict = Literal["go on", "not modified", "failed"]
 
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
@@ -32,8 +34,10 @@ def entity_tag(info: ObjectInfo, *, exact: bool) -> str | None:
 
 
 def http_date(moment: datetime) -> str:
-    """The form of times in headers."""
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+    """The form of times in headers, whatever language this machine speaks (RFC 9110, section 5.6.7)."""
+    at = moment.astimezone(UTC)
+    day = f"{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04}"
+    return f"{day} {at.hour:02}:{at.minute:02}:{at.second:02} GMT"
 
 
 def judge(

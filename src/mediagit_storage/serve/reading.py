@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mediagit_storage.errors import InvalidRangeError
 from mediagit_storage.ranges import Span
@@ -17,6 +17,10 @@ from mediagit_storage.serve.exchange import Exchange
 from mediagit_storage.types import ByteRange, ObjectInfo, ReadOptions
 
 __all__ = ["read_object"]
+
+
+#: With one of these the object is looked at before it is read.
+_LOOKED_AT: Final = frozenset({*CONDITIONS, "if-range"})
 
 
 class _Asked(NamedTuple):
@@ -57,7 +61,7 @@ class _Reader:
         except BadRangeError:
             wanted = None
         known: ObjectInfo | None = None
-        conditional = any(name in headers for name in (*CONDITIONS, "if-range"))
+        conditional = not _LOOKED_AT.isdisjoint(headers)
         if head or conditional or wanted is None or len(wanted) > 1:
             known = await self._look()
             tag = entity_tag(known, exact=self._exact)
