@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from mediagit_storage.backend import (
@@ -24,6 +24,7 @@ from mediagit_storage.backend import (
     ReadOperation,
     StorageBackend,
 )
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import StorageError
 from mediagit_storage.mending import mended
 from mediagit_storage.progress import NO_TRANSFER, Transfer
@@ -60,7 +61,7 @@ class Result:
         self.held = 0
 
 
-def run_batch(backend: StorageBackend, items: Iterable[Planned], limits: BatchLimits) -> Iterator[Result]:
+def run_batch(backend: StorageBackend, items: Iterable[Planned], limits: BatchLimits) -> Generator[Result, None, None]:
     """Carry out ``items`` and yield a result for each, in their order.
 
     ``items`` is pulled from lazily; an exception it raises surfaces unchanged and stops the batch. Closing the
@@ -123,7 +124,9 @@ class _Feed:
             yield result
 
 
-def _run_native(backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits) -> Iterator[Result]:
+def _run_native(
+    backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits
+) -> Generator[Result, None, None]:
     feed = _Feed(items, limits)
     while not feed.exhausted:
         completions = backend.batch(feed.operations(), limits)
@@ -191,7 +194,7 @@ class _Pool:
         self._backend = backend
         self._budget = _Budget(limits.buffer_bytes)
         self._inside = inner_scope()
-        self._threads = ThreadPoolExecutor(limits.concurrency, thread_name_prefix="mgs-batch")
+        self._threads = Pool(limits.concurrency, thread_name_prefix="mgs-batch")
         self._waiting: deque[tuple[int, Planned, Future[Result] | None]] = deque()
 
     def __len__(self) -> int:
@@ -223,7 +226,9 @@ class _Pool:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_threads(backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits) -> Iterator[Result]:
+def _run_threads(
+    backend: StorageBackend, items: Iterator[Planned], limits: BatchLimits
+) -> Generator[Result, None, None]:
     pool = _Pool(backend, limits)
     try:
         for ticket, item in enumerate(items):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from mediagit_storage.backend import BatchLimits, Content, ReadOperation, StorageBackend
 from mediagit_storage.closable import closable
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import CancelledError, IntegrityError, PreconditionError, StorageError, TruncatedError
 from mediagit_storage.facets import Place, Placing, placing_of
 from mediagit_storage.ledger import Ranges, missing_ranges
@@ -165,7 +166,7 @@ class _Writing:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="mgs-write")
+        self._thread = Pool(1, thread_name_prefix="mgs-write")
         self._waiting: deque[tuple[Future[None], Range]] = deque()
 
     def add(self, data: bytes, span: Range) -> None:
@@ -210,7 +211,7 @@ def _fetch_threads(
     def begin(span: Range) -> Future[Range]:
         return threads.submit(context_inside(inside).run, _fetch_one, backend, wanted, span, report)
 
-    with ThreadPoolExecutor(limits.concurrency, thread_name_prefix="mgs-get") as threads:
+    with Pool(limits.concurrency, thread_name_prefix="mgs-get") as threads:
         try:
             running = {begin(span) for span in islice(ranges, limits.concurrency)}
             while running:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from mediagit_storage.ending import Pool
 from mediagit_storage.journal import Journal
 from mediagit_storage.types import JSON
 
@@ -87,7 +88,7 @@ class Ledger:
         self._boot = _boot_id()
         self._saved_at = 0.0
         self._unsynced = 0
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Pool | None = None
         self._syncing: Future[None] | None = None
         self._kept = journal is not None
         self.done: Ranges = () if journal is None else self._recall(journal, size)
@@ -114,7 +115,7 @@ class Ledger:
             self._syncing = None
         if self._sync and self._unsynced >= _SYNC_EVERY and self._syncing is None:
             self._unsynced = 0
-            self._threads = self._threads or ThreadPoolExecutor(1, thread_name_prefix="mgs-sync")
+            self._threads = self._threads or Pool(1, thread_name_prefix="mgs-sync")
             self._syncing = self._threads.submit(self._sync_now, self.done)
         if time.monotonic() - self._saved_at >= _SAVE_EVERY:
             self.save()

@@ -32,16 +32,21 @@ class Pipe:
     def send(self, piece: bytes) -> bool:
         """Wait for room and hand over; False when the reader has gone.
 
-        Raises what ends the surrounding scope while it waits. A piece is missing then, so the pipe is aborted.
+        Raises what ends the surrounding scope while it waits. A piece is missing then, so the pipe is aborted; also where
+        it is interrupted.
         """
-        with self._changed:
-            while not self._changed.wait_for(lambda: self._gone or self._held < _MOST, _SLICE):
-                self._require_time()
-            if not self._gone:
-                self._pieces.append(piece)
-                self._held += len(piece)
-                self._changed.notify_all()
-            return not self._gone
+        try:
+            with self._changed:
+                while not self._changed.wait_for(lambda: self._gone or self._held < _MOST, _SLICE):
+                    current_scope().check()
+                if not self._gone:
+                    self._pieces.append(piece)
+                    self._held += len(piece)
+                    self._changed.notify_all()
+                return not self._gone
+        except BaseException:
+            self.abort()
+            raise
 
     def finish(self) -> None:
         """Everything was sent."""
@@ -61,13 +66,6 @@ class Pipe:
             self._gone = True
             self._pieces.clear()
             self._changed.notify_all()
-
-    def _require_time(self) -> None:
-        try:
-            current_scope().check()
-        except BaseException:
-            self.abort()
-            raise
 
     def __iter__(self) -> Iterator[bytes]:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -786,19 +787,21 @@ class Storage:
         with self._explain(operation, None):
             backend = self._start()
             scope = current_scope()
-            for result in run_batch(backend, planned, limits):
-                scope.check()
-                key, done, progress = result.item
-                error = result.error or (_unproven(done.source) if type(done) is PutOperation else None)
-                if error is None:
-                    if progress is not NO_TRANSFER:
-                        progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
-                    yield Outcome(key, value(result), None)
-                    continue
-                progress.fail()
-                if isinstance(error, StorageError):
-                    error.with_context(operation=operation, key=key, store=backend.description)
-                yield Outcome(key, None, error)
+            # Not left to the garbage collector, in which an interrupt would be lost.
+            with closing(run_batch(backend, planned, limits)) as results:
+                for result in results:
+                    scope.check()
+                    key, done, progress = result.item
+                    error = result.error or (_unproven(done.source) if type(done) is PutOperation else None)
+                    if error is None:
+                        if progress is not NO_TRANSFER:
+                            progress.finish(len(result.value.data) if isinstance(result.value, Content) else None)
+                        yield Outcome(key, value(result), None)
+                        continue
+                    progress.fail()
+                    if isinstance(error, StorageError):
+                        error.with_context(operation=operation, key=key, store=backend.description)
+                    yield Outcome(key, None, error)
 
 
 def _put_options(

@@ -15,9 +15,10 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Final, Self
 
+from mediagit_storage.ending import uninterrupted
 from mediagit_storage.errors import ClosedError
 from mediagit_storage.pipe import Pipe
-from mediagit_storage.scope import current_scope
+from mediagit_storage.scope import Scope, context_inside, current_scope, inner_scope
 from mediagit_storage.source import BytesSource, IterableSource, Source
 from mediagit_storage.types import BytesLike, ObjectInfo
 
@@ -42,9 +43,12 @@ class ObjectWriter:
         self._pending = 0
         self._written = 0
         self._closed = False
+        #: Whether bytes that `write` took in may be missing from what was handed over.
+        self._torn = False
         self._info: ObjectInfo | None = None
         self._outcome: list[ObjectInfo | BaseException] = []
         self._thread: threading.Thread | None = None
+        self._inside: Scope | None = None
         self._finalizer = weakref.finalize(self, _abandon, self._pipe, self._process)
 
     def write(self, data: BytesLike) -> int:
@@ -66,7 +70,8 @@ class ObjectWriter:
     def close(self) -> None:
         """Commit: the object is complete, durable and visible when this returns. Closing again does nothing.
 
-        Raises what the put raised, also when `write` did so before; nothing is stored then.
+        Raises what the put raised, also when `write` did so before; nothing is stored then. An interrupt stops the put,
+        and is raised when that has ended: the old object is there or the new one, and nothing goes on.
         """
         if self._closed:
             return
@@ -74,12 +79,18 @@ class ObjectWriter:
         self._closed = True
         rest = b"".join(self._parts)
         if self._thread is None:
-            self._finalizer.detach()
+            self._finalizer()
             self._info = self._context.run(self._store, BytesSource(rest))
             return
-        if rest:
-            self._pipe.send(rest)
-        self._pipe.finish()
+        try:
+            if self._torn:
+                self._pipe.abort()
+            elif rest:
+                self._pipe.send(rest)
+            self._pipe.finish()
+        except BaseException:
+            self._give_up()
+            raise
         self._info = self._result(self._thread)
 
     def abort(self) -> None:
@@ -87,9 +98,7 @@ class ObjectWriter:
         if self._closed:
             return
         self._closed = True
-        _abandon(self._pipe, self._process)
-        if self._thread is not None and self._process == os.getpid():
-            self._thread.join()
+        self._give_up()
 
     @property
     def info(self) -> ObjectInfo:
@@ -140,25 +149,39 @@ class ObjectWriter:
         if not self._pending:
             return
         current_scope().check()
+        thread = self._thread or self._begin()
+        self._torn = True
         piece = b"".join(self._parts)
         self._parts.clear()
         self._pending = 0
-        thread = self._thread or self._begin()
-        if not self._pipe.send(piece):
+        taken = self._pipe.send(piece)
+        self._torn = False
+        if not taken:
             self._result(thread)
 
     def _begin(self) -> threading.Thread:
-        self._thread = threading.Thread(
-            target=self._context.run,
+        self._inside = self._context.run(inner_scope)
+        thread = threading.Thread(
+            target=self._context.run(context_inside, self._inside).run,
             args=(_feed, self._store, self._pipe, self._outcome),
             name="mgs-writer",
             daemon=True,  # an abandoned writer must not keep the interpreter alive; it commits nothing
         )
-        self._thread.start()
-        return self._thread
+        thread.start()
+        self._thread = thread
+        return thread
+
+    def _give_up(self) -> None:
+        """Let nothing be stored, and wait for the end of the put."""
+        _abandon(self._pipe, self._process)
+        if self._thread is not None and self._process == os.getpid():
+            self._see_through(self._thread)
+
+    def _see_through(self, thread: threading.Thread) -> None:
+        uninterrupted(thread.join, stop=None if self._inside is None else self._inside.cancel)
 
     def _result(self, thread: threading.Thread) -> ObjectInfo:
-        thread.join()
+        self._see_through(thread)
         outcome = self._outcome[0]
         if isinstance(outcome, BaseException):
             raise outcome

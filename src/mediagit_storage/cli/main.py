@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -16,6 +17,10 @@ from mediagit_storage.cli.framework import Interrupted, LazyGroup, ReaderGone, T
 
 __all__ = ["cli", "main", "run"]
 
+#: Seconds that threads which were broken off have for their end.
+_LAST: Final = 1.0
+#: The exit codes after SIGINT and SIGTERM.
+_SIGNALLED: Final = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _BUG: Final = "this is a bug in mgs: please report it with the output of the same command and --verbose"
 
 
@@ -43,6 +48,22 @@ def main() -> None:
         # Told already, and the interpreter would tell it again when it flushes at exit.
         _drop_output()
         code = code or 1
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; after a signal without the threads that hang, for whose end the interpreter would wait whatever it takes."""
+    left = [each for each in threading.enumerate() if each is not threading.current_thread() and not each.daemon]
+    if left and code in _SIGNALLED:
+        try:
+            for each in left:
+                each.join(_LAST / len(left))
+            hang = any(each.is_alive() for each in left)
+        except (KeyboardInterrupt, Terminated):
+            hang = True
+        if hang:
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
 
 
@@ -104,6 +125,9 @@ def _usage_message(error: click.ClickException) -> str:
     """Click's messages start with a capital and end with a full stop; what follows ``mgs:`` does not."""
     text = " ".join(error.format_message().split()).removesuffix(".")
     path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "mgs"
+    if path == "mgs" and isinstance(error, click.NoSuchOption):
+        # What click would suggest is its own --version.
+        text = f"options follow the command: mgs COMMAND {error.option_name}"
     return f"{text[:1].lower()}{text[1:]} (`{path} --help` tells more)"
 
 

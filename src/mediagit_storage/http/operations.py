@@ -8,7 +8,7 @@ import queue
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from typing import Final, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ from mediagit_storage.backend import (
     StatOperation,
 )
 from mediagit_storage.bell import listening
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import IntegrityError, StorageError, UnsupportedError
 from mediagit_storage.http.call import Call
 from mediagit_storage.http.client import HttpClient
@@ -147,7 +148,7 @@ class _Batch:
         self._aside: queue.SimpleQueue[Completion] = queue.SimpleQueue()
         self._running = 0
         self._inside = inner_scope()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Pool | None = None
 
     def completions(self) -> Iterator[Completion]:
         """Everything."""
@@ -165,13 +166,15 @@ class _Batch:
 
     def close(self) -> None:
         """Stop what runs in threads and wait for it; clean up after what travelled."""
-        if self._threads is not None:
-            self._inside.cancel()
-            self._threads.shutdown(wait=True, cancel_futures=True)
-        self._waker.close()
-        for each in self._travelling.values():
-            if not isinstance(each, _Grouped):
-                self._undo(each[1])
+        try:
+            if self._threads is not None:
+                self._inside.cancel()
+                self._threads.shutdown(wait=True, cancel_futures=True)
+        finally:
+            self._waker.close()
+            for each in self._travelling.values():
+                if not isinstance(each, _Grouped):
+                    self._undo(each[1])
 
     def _heard(self, look: bool) -> None:  # noqa: FBT001  # what a bell says
         if look:
@@ -284,7 +287,7 @@ class _Batch:
     def _in_thread(self, operation: Operation, work: Callable[[], Value]) -> None:
         if self._threads is None:
             most = min(_THREADS, self._limits.concurrency)
-            self._threads = ThreadPoolExecutor(most, thread_name_prefix="mgs-batch")
+            self._threads = Pool(most, thread_name_prefix="mgs-batch")
         self._running += 1
         own = operation.scope
         inside = self._inside if own is None else Scope(own.remaining(), parent=self._inside)

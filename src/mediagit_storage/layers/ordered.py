@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import chain, islice
 from typing import TypeVar
 
+from mediagit_storage.ending import Pool
 from mediagit_storage.scope import context_inside, inner_scope
 
 __all__ = ["ordered"]
@@ -29,7 +30,7 @@ def ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Gen
         return
     inside = inner_scope()
     running: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="mgs-ordered") as threads:
+    with Pool(workers, thread_name_prefix="mgs-ordered") as threads:
         try:
             for item in chain(first, source):
                 running.append(threads.submit(context_inside(inside).run, function, item))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mediagit_storage.ending import uninterrupted
 from mediagit_storage.errors import ConfigError
 from mediagit_storage.scope import scope
 from mediagit_storage.serve.app import Gateway
@@ -129,10 +130,12 @@ class Listener:
                 loop.call_soon_threadsafe(_leave, server)
 
     def __enter__(self) -> Self:
-        context = copy_context()
-        self._thread = threading.Thread(target=lambda: context.run(self._run_threaded), name="mgs-serve-loop")
-        self._thread.start()
-        self._ready.wait()
+        try:
+            uninterrupted(self._begin)
+        except BaseException:
+            # Nobody leaves what was not entered.
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -140,7 +143,14 @@ class Listener:
     ) -> None:
         self.stop()
         if self._thread is not None:
-            self._thread.join()
+            uninterrupted(self._thread.join)
+
+    def _begin(self) -> None:
+        context = copy_context()
+        thread = threading.Thread(target=lambda: context.run(self._run_threaded), name="mgs-serve-loop")
+        thread.start()
+        self._thread = thread
+        self._ready.wait()
 
     def _run_threaded(self) -> None:
         try:

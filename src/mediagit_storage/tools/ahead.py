@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Final, Generic, Protocol, TypeVar
 
+from mediagit_storage.ending import uninterrupted
 from mediagit_storage.progress import Progress, ProgressCallback, current_progress
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 
@@ -70,7 +71,7 @@ class LookAhead(Generic[T]):
         self._inside.cancel()
         while not self._queue.empty():  # let a thread that waits for room see that it is over
             self._queue.get_nowait()
-        self._thread.join()
+        uninterrupted(self._thread.join)
 
     def _fetch(self) -> None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from mediagit_storage.backend import BatchLimits, Content, PutOperation, ReadOperation
 from mediagit_storage.batch import Planned, Result, run_batch
 from mediagit_storage.closable import closable
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import AlreadyExistsError, StorageError, UnsupportedError
 from mediagit_storage.facets import Relocation
 from mediagit_storage.keys import check_key
@@ -44,9 +45,10 @@ _MIB: Final = 1024 * 1024
 _SMALL: Final = _MIB
 #: Bytes of small objects that may wait on each side.
 _HELD_BYTES: Final = 16 * _MIB
-#: The same for what comes over a network to this machine: one thread that fetches many costs half of what streams in
-#: several do. Above this size an object comes in ranges, or as a stream, which holds less in memory.
-_SMALL_FETCHED: Final = 8 * _MIB
+#: The same for what comes over a network to this machine: one thread that fetches many needs less processor time than
+#: streams in several. Larger objects come as streams, or in ranges: they need less memory, are written in one thread while
+#: another receives, and not one after the other because more of them would not fit.
+_SMALL_FETCHED: Final = 2 * _MIB
 _HELD_FETCHED: Final = 8 * _MIB
 #: Objects looked at together; also what one batch may sync together.
 _WINDOW: Final = 1024
@@ -160,18 +162,20 @@ class _Copier:
             ahead.close()
 
     def _checked(self, tasks: Iterator[CopyTask]) -> Iterator[Copied]:
-        for copied in self._run(tasks):
-            if isinstance(copied.error, AlreadyExistsError) and not self._rules.overwrite:
-                yield copied._replace(error=None, skipped=True)
-                continue
-            if isinstance(copied.error, FATAL):
-                raise copied.error
-            yield copied
+        # Not left to the garbage collector, in which an interrupt would be lost.
+        with closing(self._run(tasks)) as results:
+            for copied in results:
+                if isinstance(copied.error, AlreadyExistsError) and not self._rules.overwrite:
+                    yield copied._replace(error=None, skipped=True)
+                    continue
+                if isinstance(copied.error, FATAL):
+                    raise copied.error
+                yield copied
 
-    def _run(self, tasks: Iterator[CopyTask]) -> Iterator[Copied]:
+    def _run(self, tasks: Iterator[CopyTask]) -> Generator[Copied, None, None]:
         inside = inner_scope()
         threads = self._rules.concurrency if self._inside else min(_STREAMS, self._rules.concurrency)
-        with ThreadPoolExecutor(threads, thread_name_prefix="mgs-copy") as pool:
+        with Pool(threads, thread_name_prefix="mgs-copy") as pool:
             running: set[Future[Copied]] = set()
             try:
                 if self._relocating is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
+from mediagit_storage.ending import Pool
 from mediagit_storage.scope import context_inside, inner_scope
 
 __all__ = ["in_order"]
@@ -22,7 +23,7 @@ def in_order(items: Iterable[T], action: Callable[[T], R], concurrency: int) -> 
     """
     inside = inner_scope()
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="mgs-many") as pool:
+    with Pool(concurrency, thread_name_prefix="mgs-many") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(context_inside(inside).run, action, item))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from mediagit_storage.backends.webdav.addressing import is_unholdable
@@ -16,6 +16,7 @@ from mediagit_storage.backends.webdav.client import DavClient
 from mediagit_storage.backends.webdav.folders import Child, FolderReader, Level
 from mediagit_storage.backends.webdav.reading import info_of
 from mediagit_storage.backends.webdav.temporary import APART, parse_temporary
+from mediagit_storage.ending import Pool
 from mediagit_storage.keys import sort_key
 from mediagit_storage.scope import context_inside, current_scope, inner_scope
 from mediagit_storage.types import Entry, Folder, ListOptions, ObjectInfo, PendingUpload
@@ -39,7 +40,7 @@ class _Ahead(Generic[T]):
         self._concurrency = concurrency
         self._begun: dict[str, Future[T]] = {}
         self._inside = inner_scope()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Pool | None = None
 
     def answer(self, folder: str, following: Iterator[str]) -> T:
         """About ``folder``; meanwhile about some of ``following``, of which no more is taken than is begun."""
@@ -56,7 +57,7 @@ class _Ahead(Generic[T]):
     def _begin(self, folder: str) -> Future[T]:
         if self._threads is None:
             # A listing of one folder needs none.
-            self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="mgs-webdav-list")
+            self._threads = Pool(self._concurrency, thread_name_prefix="mgs-webdav-list")
         return self._threads.submit(context_inside(self._inside).run, self._ask, folder)
 
     def close(self) -> None:

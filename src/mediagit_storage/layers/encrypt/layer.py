@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from mediagit_storage.backend import (
     StorageBackend,
 )
 from mediagit_storage.capabilities import Capabilities
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import (
     ConfigError,
     DecryptionError,
@@ -309,7 +309,7 @@ class EncryptLayer(Layer):
             except Exception as error:  # noqa: BLE001  # told apart by who asked
                 return id(operation), error
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="mgs-sizes") as threads:
+        with Pool(_THREADS, thread_name_prefix="mgs-sizes") as threads:
             running = [threads.submit(context_inside(inside).run, look, operation) for operation in operations]
             try:
                 return dict(each.result() for each in running)

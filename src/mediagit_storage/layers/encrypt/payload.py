@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from mediagit_storage.ending import Pool
 from mediagit_storage.errors import DecryptionError
 from mediagit_storage.layers.encrypt import primitives
 from mediagit_storage.layers.encrypt.header import hkdf
@@ -74,7 +74,7 @@ class Payload:
             return
         step = -(-count // workers)
         runs = (range(start, min(start + step, count)) for start in range(0, count, step))
-        with ThreadPoolExecutor(workers, thread_name_prefix="mgs-decrypt") as threads:
+        with Pool(workers, thread_name_prefix="mgs-decrypt") as threads:
             for done in [threads.submit(self._open_run, source, target, run) for run in runs]:
                 done.result()
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from hashlib import blake2b
 from typing import Final
 
+from mediagit_storage.ending import uninterrupted
 from mediagit_storage.errors import CancelledError, IntegrityError
 from mediagit_storage.layers.mirror.members import Member
 from mediagit_storage.pipe import Pipe
@@ -154,10 +155,12 @@ class Shared(Source):
             if not self._puts[number].done():
                 pipe.abort()
         if self._threads is not None:
-            if self._inside is not None and any(not each.done() for each in self._puts.values()):
+            running = [each for each in self._puts.values() if not each.done()]
+            if self._inside is not None and running:
                 self._inside.cancel()
             try:
-                _outlast(self._puts.values())
+                if running:
+                    uninterrupted(lambda: _outlast(running))
             finally:
                 self._threads.shutdown(wait=False)
 
