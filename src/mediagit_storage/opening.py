@@ -38,6 +38,7 @@ __all__ = [
     "open_async",
     "open_layers",
     "open_storage",
+    "try_profile",
     "warn_of_literal",
 ]
 
@@ -152,6 +153,15 @@ def open_layers(
     """
     opener = _Opener(environ, pickle_secrets=False, around=None, over=over)
     return Storage(opener.ready(_plan(name, environ), {}, ()).opened())
+
+
+def try_profile(profile: Profile, *, environ: Mapping[str, str] | None = None) -> None:
+    """Open a storage as a profile will that is not written down yet, and close it again.
+
+    Nothing is asked of the storage. Raises `ConfigError` like `open_storage`; the message names no file.
+    """
+    opener = _Opener(environ, pickle_secrets=False, around=None)
+    opener.ready(_plan_of_what_it_says(profile), {}, ()).opened().close()
 
 
 class _Ready(NamedTuple):
@@ -334,14 +344,18 @@ def _plan_of_profile(profiles: Profiles, name: str, folder: str, within: tuple[s
         raise ConfigError(f"profiles must not lead back to themselves: {' > '.join((*within, name))}")
     profile = profiles.get(name)
     with _located(_Plan("", {}, (), profile, profiles.path)):
-        url = parse_url(profile.url)
-        _check_profile_path(url)
-        plan = _plan_of_url(url, Origin.PROFILE_URL)
-        own = tuple(_layer(each, Origin.PROFILE) for each in profile.layers)
+        plan = _plan_of_what_it_says(profile)
     # The folder goes outside, so that the profile's layers see the same keys however deep the caller starts.
-    layers = (*_folder_layers(folder), *own, *plan.layers)
-    options = {**given(profile.options, Origin.PROFILE), **plan.options}
-    return _Plan(plan.scheme, options, layers, profile, profiles.path, (*within, name))
+    layers = (*_folder_layers(folder), *plan.layers)
+    return _Plan(plan.scheme, plan.options, layers, profile, profiles.path, (*within, name))
+
+
+def _plan_of_what_it_says(profile: Profile) -> _Plan:
+    url = parse_url(profile.url)
+    _check_profile_path(url)
+    plan = _plan_of_url(url, Origin.PROFILE_URL)
+    own = tuple(_layer(each, Origin.PROFILE) for each in profile.layers)
+    return _Plan(plan.scheme, {**given(profile.options, Origin.PROFILE), **plan.options}, (*own, *plan.layers))
 
 
 def _check_profile_path(url: StorageURL) -> None:

@@ -221,11 +221,11 @@ def _parse_parts(scheme: str, rest: str) -> StorageURL:
     before, _, query = rest.partition("?")
     authority, slash, path = before.partition("/")
     if "@" in authority:
-        raise ConfigError(f"a {scheme} URL never carries credentials: use a profile or the environment")
+        raise ConfigError("a URL never carries credentials: use a profile or the environment")
     if _CONTROL.search(rest):
-        raise ConfigError(f"a {scheme} URL must not hold a control character")
+        raise ConfigError("a URL must not hold a control character")
     if "#" in rest:
-        raise ConfigError(f"a {scheme} URL has no fragment; a '#' in it is written %23")
+        raise ConfigError("a URL of a storage has no fragment; a '#' in it is written %23")
     found = _AUTHORITY.fullmatch(authority)
     if found is None or set(found[1]) == {"."} or not 0 < int(found[2] or 1) < 65536:
         raise ConfigError(f"what follows {scheme}:// is not a valid name or host with an optional port")

@@ -39,7 +39,7 @@ def test_a_dry_run_only_tells(mgs, memory):
     result = mgs("bench", f"{memory}/folder", "-n", "--objects", "1000", "--large", "1GiB")
     assert result.code == 0
     (line,) = result.lines
-    assert "at most 2,002 puts and about 128 parts, 5,025 reads, 12 listings and 2,002 deletes" in line
+    assert "at most 2,002 puts and about 128 parts, 5,025 reads, 13 listings and 2,002 deletes" in line
     assert "/folder/mgs-bench-*" in line
     (record,) = mgs("bench", memory, "-n", "--json").records
     assert (record["type"], record["dry_run"], record["puts"]) == ("bench-plan", True, 202)

@@ -248,7 +248,7 @@ def test_a_check_whose_time_is_over_leaves_no_probe():
         MemoryBackend.delete(self, key, options)
 
     backend = broken(read=endless, delete=in_time)
-    with scope(timeout=0.02):
+    with scope(timeout=1):
         findings = found(backend)
     assert {"read", "delete"} <= {name for name, each in findings.items() if each.level is FAILED}
     assert "is left" not in findings["delete"].detail

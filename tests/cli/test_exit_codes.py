@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 from mediagit_storage import errors
+from mediagit_storage.cli.advice import advice_for
 from mediagit_storage.cli.exit_codes import MEANINGS, TABLE, code_for
 from mediagit_storage.tools.selecting import NothingThereError
 
@@ -60,6 +61,11 @@ def test_a_full_disk_beside_a_storage_has_the_code_of_a_full_storage(number):
     assert code_for(OSError(number, "words")) == 7
 
 
+def test_a_file_of_this_machine_that_may_not_be_touched_has_advice():
+    assert "permissions of the file" in advice_for(PermissionError(errno.EACCES, "Permission denied", "f"))
+    assert "of this user" in advice_for(errors.PermissionDeniedError("no"))
+
+
 def test_no_error_of_the_library_is_forgotten():
     tree = {each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, Exception)}
     assert tree <= {kind for kind, _ in EXPECTED}
@@ -76,6 +82,11 @@ def test_every_row_of_the_table_is_reached_and_every_code_has_a_meaning():
     [
         (["ls"], 2, "missing argument 'TARGET...' (`mgs ls --help` tells more)"),
         (["ls", "--frob", "x"], 2, "no such option '--frob'"),
+        (["-q", "ls", "x"], 2, "options follow the command: mgs COMMAND -q"),
+        (["cp", "src/photo.jpg"], 2, "it takes a SOURCE and a TARGET"),
+        (["mv", "src/photo.jpg"], 2, "it takes a SOURCE and a TARGET"),
+        (["versions", "ls", "file://" + "/tmp"], 7, "`mgs check` shows what it can do"),
+        (["rm", "memory://\n"], 2, "a URL must not hold a control character"),
         (["ls", "foo://x"], 2, "unknown scheme 'foo'"),
         (["ls", "nobody:x"], 2, "there is no profile 'nobody'"),
         (["ls", "nowhere/below"], 3, "check its spelling"),

@@ -79,7 +79,7 @@ def test_without_standard_streams(tmp_path, arguments, closed, code, words):
     assert (tmp_path / "y").exists() == ("y" in arguments)
 
 
-def wait_until(condition, seconds: float = 20.0) -> None:
+def wait_until(condition, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
@@ -99,7 +99,7 @@ def test_interrupted_in_the_middle_of_a_copy(tmp_path, number, code):
     # Hidden while it is written: as soon as something is there, the copy is in its middle.
     wait_until(lambda: any((tmp_path / "to").rglob("*")))
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert err.splitlines()[-1] == f"mgs: {'interrupted' if code == 130 else 'terminated'}"
     assert "Traceback" not in err
@@ -115,11 +115,48 @@ def test_interrupted_while_waiting_for_standard_input(tmp_path):
     process.stdin.flush()
     wait_until(lambda: any(tmp_path.rglob("*")))
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=60) == 130
     assert process.stderr.read() == b"mgs: interrupted\n"
     process.stdin.close()
     process.stderr.close()
     assert everything(tmp_path) == set()
+
+
+HANGING = """
+import sys, time
+from mediagit_storage.cli import main
+from mediagit_storage.scope import current_scope
+from mediagit_storage.tools import copying
+
+def hang(self, task):
+    print("begun", flush=True)
+    while not current_scope().cancelled:
+        time.sleep(0.005)
+    print("cancelled", flush=True)
+    time.sleep(3600)
+
+for each in vars(copying).values():
+    if isinstance(each, type) and "_one" in vars(each):
+        each._one, each._travels_with_others = hang, lambda self, task: False
+sys.argv = ["mgs", "cp", *sys.argv[1:]]
+main.main()
+"""
+
+
+def test_a_second_interrupt_leaves_a_thread_that_hangs(tmp_path):
+    (tmp_path / "x").write_bytes(b"data")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGING, tmp_path / "x", "memory://y/z"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for word in ("begun", "cancelled"):
+            assert process.stdout.readline() == f"{word}\n"
+            process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "mgs: interrupted\n")
+        assert process.returncode == 130
+    finally:
+        process.kill()
 
 
 def on_a_terminal(*arguments: object, width: int = 100, **environment: str) -> tuple[int, str, str]:

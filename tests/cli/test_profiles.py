@@ -28,6 +28,35 @@ def test_from_adding_to_removing(mgs, tree, file, monkeypatch):
     assert mgs("ls", "media:").code == 2
 
 
+def test_paths_are_meant_from_where_they_were_said(mgs, tree, work, monkeypatch):
+    assert mgs("keys", "generate", "media.key").code == 0
+    (work / "password").write_text("secret\n")
+    layers = ("--layer", "encrypt,identity_file=media.key", "--layer", "cache,folder=kept")
+    assert mgs("profile", "add", "sealed", "sealed", *layers).code == 0
+    login = ("--option", "username=me", "--secret", "password=file:password")
+    assert mgs("profile", "add", "nas", "davs://dav.example.org/x", *login).code == 0
+    shown = mgs("profile", "show", "sealed").out
+    assert f'"{work}/media.key"' in shown
+    assert f'"{work}/kept"' in shown
+    assert f'{{"file": "{work}/password"}}' in mgs("profile", "show", "nas").out
+    monkeypatch.chdir("/")
+    assert mgs("mb", "sealed:").code == 0
+    assert mgs("put", str(tree / "photo.jpg"), "sealed:x").code == 0
+    assert mgs("profile", "add", "home", "~/x", "--layer", "encrypt,identity_file=~/none").code == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket?endpoint=https://s3.example.org", "s3://bucket?service=seaweedfs&endpoint=https://host:8333"]
+)
+def test_what_a_profile_may_name_it_may_be_added_with(mgs, monkeypatch, url):
+    """A server that only a URL names gets no credentials of the environment; a profile is the user's own word."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    assert "use a profile" in mgs("ls", url).err
+    assert mgs("profile", "add", "media", url).code == 0
+    assert mgs("presign", "media:x").out.startswith("https://")
+
+
 def test_a_dry_run_writes_nothing(mgs, tree, file):
     assert "would add" in mgs("profile", "add", "-n", "media", "src").err
     assert not file.exists()

@@ -42,6 +42,11 @@ def test_a_folder_goes_out_and_comes_back_the_same(mgs, tree, memory, work):
     assert (result.code, result.out) == (0, "")
     assert result.err.startswith("mgs: copied 5 objects, 2.0 kB in ")
     assert "MB/s)" in result.err
+    # What was only looked at, or deleted, has a size and no speed.
+    for planned in (("cp", "-rn", "src/", f"{memory}/y/"), ("rm", "-rn", f"{memory}/x/")):
+        told = mgs(*planned).err
+        assert "2.0 kB in " in told
+        assert "MB/s" not in told
     assert mgs("cp", "-r", f"{memory}/x/", "back/").code == 0
     assert contents(work / "back") == ALL
 

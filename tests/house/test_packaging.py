@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.message
+import re
 import subprocess
 import sys
 import sysconfig
@@ -79,11 +80,13 @@ def test_the_source_archive_holds_no_leftovers_and_makes_the_same_wheel(sdist, w
         "src",
         "tests",
         "docs",
+        "benchmarks",
         "deploy",
         "scripts",
         "changelog.d",
         ".ci",
         "Makefile",
+        "docker-compose.yml",
         "LICENSE",
         "pyproject.toml",
     }
@@ -91,6 +94,10 @@ def test_the_source_archive_holds_no_leftovers_and_makes_the_same_wheel(sdist, w
     assert tops == documents | others | {"PKG-INFO", ".gitignore"}
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".orig", ".swp"))]
     (unpacked,) = tmp_path.iterdir()
+    # What the documents point to came along.
+    for document in (*unpacked.glob("*.md"), *unpacked.glob("docs/**/*.md"), *unpacked.glob("benchmarks/*.md")):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name} -> {link}"
     again = build("wheel", unpacked, tmp_path / "again")
     assert names_in(again) == names_in(wheel)
 

@@ -183,7 +183,7 @@ def test_a_lock_that_somebody_holds_is_waited_for(store, root):
     time.sleep(0.05)
     assert store.get("key") == b"old"
     os.close(held)
-    writer.join(10)
+    writer.join(60)
     assert store.get("key") == b"new"
 
 

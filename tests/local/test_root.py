@@ -281,6 +281,8 @@ def test_check_tells_what_is_missing(open_store, call, number, name, level):
     findings = [finding for finding in store.backend.check() if finding.level is level and finding.name == name]
     assert findings
     assert findings[0].advice
+    assert findings[0].advice not in findings[0].detail
+    assert findings[0].advice != "see the message"
 
 
 def test_check_of_a_missing_root(open_store, tmp_path):

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import select
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +11,7 @@ from mediagit_storage.backend import Content, DeleteOperation, PutOperation, Rea
 from mediagit_storage.backends.local import LocalBackend
 from mediagit_storage.backends.memory import MemoryBackend
 from mediagit_storage.errors import (
+    BucketNotFoundError,
     CancelledError,
     ConfigError,
     IntegrityError,
@@ -25,13 +21,20 @@ from mediagit_storage.errors import (
 from mediagit_storage.http.resuming import ReadyBody
 from mediagit_storage.layers.base import Layer
 from mediagit_storage.scope import scope
+from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
 from mediagit_storage.text import printable
+from mediagit_storage.tools import bench as bench_module
 from mediagit_storage.tools.bench import BENCH_PREFIX, Benchmark, BenchPlan, BenchRules, Measured, Way
 from mediagit_storage.tools.bench_chart import draw_png, seconds_text, text_chart
 from mediagit_storage.types import PendingUpload
 
 SMALL = BenchRules(objects=5, size=10, large=2_500_000)
+
+
+@pytest.fixture(autouse=True)
+def quick_servers(monkeypatch):
+    monkeypatch.setattr(bench_module, "_AFTERMATH", 0.0)
 
 
 class Counting(Layer):
@@ -196,6 +199,33 @@ def test_whatever_fails_nothing_is_left(name, left):
     assert not bench.left
 
 
+def test_what_a_server_stores_after_the_deletion_goes_too():
+    class Late(MemoryBackend):
+        """Takes a put whose answer nobody waits for, and carries it out when all is deleted."""
+
+        late = ()
+
+        def put(self, key, source, options):
+            if "together" in key:
+                self.late = (key, options)
+                raise CancelledError("cut off")
+            return super().put(key, source, options)
+
+        def list(self, prefix, options):
+            if self.late:
+                key, put_options = self.late
+                self.late = ()
+                super().put(key, BytesSource(b"late"), put_options)
+            return super().list(prefix, options)
+
+    backend = Late()
+    bench = Benchmark(Storage(backend), rules=SMALL)
+    with pytest.raises(CancelledError):
+        [*bench.run()]
+    assert [*Storage(backend).list()] == []
+    assert not bench.left
+
+
 def test_what_cannot_be_removed_is_named():
     backend = Failing()
     backend.name, backend.left = "delete", 2
@@ -291,45 +321,21 @@ def test_what_is_refused_at_once_is_told_as_it_is():
     assert [*Storage(bench.store.backend).list()] == []
 
 
-INTERRUPTED = """
-import sys
-from mediagit_storage.tools.bench import _uninterrupted
+def test_in_a_bucket_that_is_not_there_nothing_is_left():
+    class Missing(MemoryBackend):
+        def put(self, key, source, options):
+            raise BucketNotFoundError("no such bucket")
 
-def work():
-    print("begun", flush=True)
-    sys.stdin.readline()
-    print("done", flush=True)
+        def delete(self, key, options):
+            raise BucketNotFoundError("no such bucket")
 
-try:
-    _uninterrupted(work)
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-    sys.stdin.readline()
-"""
+        def pending_uploads(self, prefix):
+            raise BucketNotFoundError("no such bucket")
 
-
-@pytest.mark.parametrize("interrupts", [1, 2])
-def test_a_first_interrupt_waits_for_the_end_and_a_second_does_not(interrupts):
-    """Real signals, to a process of its own: a thread that is joined counts as ended when the join is interrupted."""
-    with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stdout.readline() == "begun\n"
-            time.sleep(0.3)  # by then it waits
-            child.send_signal(signal.SIGINT)
-            if interrupts == 2:
-                # Two that come together count as one.
-                while not select.select([child.stdout], [], [], 0.1)[0]:
-                    child.send_signal(signal.SIGINT)
-                assert child.stdout.readline() == "interrupted\n"
-            else:
-                child.stdin.write("go on\n")
-                child.stdin.flush()
-                assert child.stdout.readline() == "done\n"
-                assert child.stdout.readline() == "interrupted\n"
-        finally:
-            child.kill()
+    bench = Benchmark(Storage(Missing()), rules=SMALL)
+    with pytest.raises(BucketNotFoundError):
+        [*bench.run()]
+    assert bench.left == []
 
 
 @pytest.mark.parametrize(

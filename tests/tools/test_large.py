@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -16,6 +17,7 @@ from mediagit_storage.layers.prefix import PrefixLayer
 from mediagit_storage.progress import on_progress
 from mediagit_storage.source import BytesSource
 from mediagit_storage.storage import Storage
+from mediagit_storage.testing.os_faults import Fault, FaultyOS
 from mediagit_storage.testing.remote import Remote
 from mediagit_storage.testing.sources import content
 from mediagit_storage.tools import copying, large
@@ -253,4 +255,16 @@ def test_the_error_of_a_refused_target_names_it(remote, local):
     error = run(far, local).error
     assert error is not None
     assert not isinstance(error, AlreadyExistsError)
+    assert (error.operation, error.key, error.store) == ("put", "to/k", local.description)
     assert [*local.pending_uploads()] == []
+
+
+def test_a_target_that_lets_nobody_write_is_not_taken_for_the_source(remote, tmp_path):
+    far = Storage(remote)
+    far.put("k", content(SIZE))
+    (tmp_path / "locked").mkdir()
+    system = FaultyOS([Fault("mkdir", 1, errno.EACCES, persistent=True)])
+    with Storage(LocalBackend(tmp_path / "locked", os=system)) as locked:
+        error = run(far, locked).error
+        assert isinstance(error, PermissionDeniedError)
+        assert (error.operation, error.key, error.store) == ("put", "to/k", locked.description)

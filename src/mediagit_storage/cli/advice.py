@@ -19,9 +19,11 @@ _ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (errors.PreconditionError, "look at it with `mgs stat`, then try again with its new ETag"),
     (errors.UnauthenticatedError, "give credentials by the environment or a profile (`mgs profile --help`)"),
     (errors.AccessError, "check the permissions of this user on it"),
+    (PermissionError, "check the owner and the permissions of the file and its folder"),
     (errors.KeyUnavailableError, "name the identity that can open it in the profile"),
     (errors.IntegrityError, "try again; if it stays so, compare it with another copy"),
     (errors.UnavailableError, "try again later; `mgs check` tells more"),
+    (errors.UnsupportedError, "`mgs check` shows what it can do"),
     (IsADirectoryError, "use `mgs cp -r` for folders"),
     (errors.CapacityError, "what was stored before is intact"),
 )

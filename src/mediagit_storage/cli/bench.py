@@ -32,7 +32,9 @@ _WIDTHS = (-9, -8, 9, 8, 8, 8, 8, 15)
 
 @click.command("bench", cls=Command)
 @click.argument("storage", shell_complete=complete_target)
-@click.option("--objects", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Small objects.")
+@click.option(
+    "--objects", type=click.IntRange(1, 100_000), metavar="N", default=100, show_default=True, help="Small objects."
+)
 @click.option("--size", type=Size(), metavar="SIZE", default="4KiB", show_default=True, help="Bytes of each.")
 @click.option(
     "--large", type=Size(), metavar="SIZE", default="64MiB", show_default=True, help="The large object; 0 for none."
@@ -40,6 +42,7 @@ _WIDTHS = (-9, -8, 9, 8, 8, 8, 8, 15)
 @click.option(
     "--seconds",
     type=Seconds(0.01, 3600),
+    metavar="SECONDS",
     default=10.0,
     show_default=True,
     help="No measurement goes on much longer: it takes fewer objects, or a smaller large one.",

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 
 @click.command("cp", cls=FilteringCommand)
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=complete_target)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, shell_complete=complete_target)
 @click.argument("target", shell_complete=complete_target)
 @click.option("-r", "--recursive", is_flag=True, help="Copy folders with everything in them.")
 @transfer_options

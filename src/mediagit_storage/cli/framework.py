@@ -108,8 +108,8 @@ class LazyGroup(Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(name, COMMANDS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "`mgs --help` lists the commands"
-            raise click.UsageError(f"there is no command {name!r}; {hint}", ctx)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:

@@ -15,6 +15,8 @@ __all__ = ["SCHEMA_VERSION", "Output", "encoded_line", "error_record", "object_r
 
 #: The number in every line: it changes when a field changes its meaning or goes away, not when one is added.
 SCHEMA_VERSION: Final = 1
+#: Beginnings of verbs after which the bytes are of what lies there, and have no speed.
+_NOTHING_TRAVELLED: Final = ("would", "deleted")
 
 
 class Output:
@@ -50,14 +52,14 @@ class Output:
             sys.stderr.write(f"mgs: {printable(text)}\n")
 
     def summary(self, verb: str, objects: int, size: int, seconds: float, others: Mapping[str, int]) -> None:
-        """The closing line: objects, bytes, seconds and speed, and what else there is to count."""
+        """The closing line: objects, bytes, seconds and speed (where bytes travelled), and what else there is to count."""
         speed = size / 1e6 / max(seconds, 1e-9)
         if self.json:
             fields: dict[str, JSON] = {"verb": verb, "objects": objects, "bytes": size, "seconds": round(seconds, 3)}
             self.record("summary", {**fields, "mb_per_second": round(speed, 1), **others})
             return
         amount = f", {human_bytes(size)}" if size else ""
-        rate = f" ({speed:,.1f} MB/s)" if size else ""
+        rate = f" ({speed:,.1f} MB/s)" if size and not verb.startswith(_NOTHING_TRAVELLED) else ""
         rest = "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in others.items() if count)
         self.note(f"{verb} {plural(objects)}{amount} in {seconds:.2f} s{rate}{rest}")
 

@@ -19,7 +19,7 @@ _METHODS: dict[str, PresignMethod] = {"GET": "GET", "PUT": "PUT", "DELETE": "DEL
 
 @click.command("presign", cls=Command)
 @click.argument("target", shell_complete=complete_target)
-@click.option("--method", type=click.Choice([*_METHODS], case_sensitive=False), default="GET", show_default=True)
+@click.option("--method", type=click.Choice([*_METHODS], case_sensitive=False), default="get", show_default=True)
 @click.option("--expires", type=Duration(), default="1h", show_default=True, metavar="TIME", help="90s, 15m, 12h, 7d.")
 @click.option("--content-type", metavar="TYPE", help="With PUT: the only media type that may be sent.")
 @click.option(

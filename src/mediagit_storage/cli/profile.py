@@ -24,6 +24,8 @@ __all__ = ["command"]
 _PLACES: Final = ("env", "file")
 #: Words in the names of options whose value is shown only as a reference.
 _SECRET_WORDS: Final = ("secret", "password", "token", "key", "sas", "connection_string", "credential")
+#: Ends of the names of options that are paths of this machine.
+_PATHS: Final = ("_file", "folder", "audit")
 
 
 @click.group("profile", cls=Group)
@@ -90,18 +92,19 @@ def add_command(
     """Add a profile.
 
     URL is what it opens; --option gives what else the storage needs, for example --option region=eu-west-1. A secret is
-    never written into the file: --secret names the environment variable or the file that holds it.
+    never written into the file: --secret names the environment variable or the file that holds it. Paths are meant from
+    the folder in which this is said, and written down whole.
     """
-    from mediagit_storage.opening import open_storage  # noqa: PLC0415  # the other sub-commands open nothing
+    from mediagit_storage.opening import try_profile  # noqa: PLC0415  # the other sub-commands open nothing
     from mediagit_storage.profile_editing import add_profile  # noqa: PLC0415
 
     values = {**_values("--option", options), **_secrets(secrets)}
     stack = tuple(_layer(text) for text in layers)
     check_profile_name(name.removesuffix(":"))
     url = _lasting(url)
-    # Wrong options are found now, not when the profile is used.
-    open_storage(url, options=values, layers=stack).close()
     profile = Profile(name.removesuffix(":"), url, values, stack)
+    # Wrong options are found now, not when the profile is used.
+    try_profile(profile)
     out = Output(json=run.json, quiet=run.quiet)
     place = profiles_path() if run.dry_run else add_profile(profile)
     if run.json:
@@ -142,8 +145,16 @@ def path_command(run: Run) -> None:
 
 def _lasting(url: str) -> str:
     """A path that means the same from every folder; URLs as they are."""
-    local = parse_url(url).scheme == "file" and "://" not in url and not url.startswith("~")
-    return str(Path(url).absolute()) if local else url
+    local = parse_url(url).scheme == "file" and "://" not in url
+    return _lasting_path(url) if local else url
+
+
+def _lasting_path(path: str) -> str:
+    return str(Path(path).absolute()) if path and not path.startswith("~") else path
+
+
+def _lasting_option(name: str, value: JSON) -> JSON:
+    return _lasting_path(value) if isinstance(value, str) and name.endswith(_PATHS) else value
 
 
 def _record(profile: Profile) -> dict[str, JSON]:
@@ -165,7 +176,7 @@ def _shown(name: str, value: JSON) -> JSON:
 
 
 def _values(option: str, texts: Sequence[str]) -> dict[str, JSON]:
-    return {name: _value(text) for name, text in parse_pairs(option, texts).items()}
+    return {name: _lasting_option(name, _value(text)) for name, text in parse_pairs(option, texts).items()}
 
 
 def _value(text: str) -> JSON:
@@ -185,7 +196,7 @@ def _secrets(texts: Sequence[str]) -> dict[str, JSON]:
         place, separator, where = text.partition(":")
         if place not in _PLACES or not separator or not where:
             raise ConfigError(f"--secret {name}= names a place, env:VARIABLE or file:PATH; it never takes the secret")
-        found[name] = {place: where}
+        found[name] = {place: where if place == "env" else _lasting_path(where)}
     return found
 
 

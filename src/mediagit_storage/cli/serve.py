@@ -33,7 +33,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("serve", cls=Command)
 @click.argument("storage", shell_complete=complete_target)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8080, show_default=True, help="0 takes a free one."
+)
 @click.option("--write", is_flag=True, help="Let who has the token put and delete objects.")
 @click.option(
     "--token-file", type=_FILE, metavar="FILE", help="The token; made if missing. Without it one is made for this run."
@@ -66,8 +68,17 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--cache-control", metavar="TEXT", help="For objects that have no Cache-Control of their own.")
 @click.option("--max-body", type=click.IntRange(0), metavar="BYTES", help="The largest upload.")
-@click.option("--max-requests", type=click.IntRange(1), default=1000, show_default=True, help="At once; more get 503.")
-@click.option("--max-connections", type=click.IntRange(1), default=2000, show_default=True, help="At once.")
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="At once; more get 503.",
+)
+@click.option(
+    "--max-connections", type=click.IntRange(1), metavar="N", default=2000, show_default=True, help="At once."
+)
 @click.option(
     "--idle",
     type=Seconds(1),

@@ -81,6 +81,9 @@ def carry_out(
     report: Path | None,
 ) -> int:
     """Do what a command line asks for; returns the exit code."""
+    if not sources:
+        # Of a single word click would say that it is the TARGET, and miss the other.
+        raise click.UsageError("it takes a SOURCE and a TARGET, and only one was given", ctx)
     run = ctx.ensure_object(Run)
     rules = CopyRules(
         overwrite=overwrite,

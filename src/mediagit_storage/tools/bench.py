@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +16,8 @@ from mediagit_storage.backend import BatchLimits, Content, ReadOperation
 from mediagit_storage.batch import Planned, run_batch
 from mediagit_storage.batches import Batch
 from mediagit_storage.clock import SYSTEM_CLOCK, Clock
-from mediagit_storage.errors import AccessError, ConfigError, IntegrityError, StorageError
+from mediagit_storage.ending import uninterrupted
+from mediagit_storage.errors import AccessError, BucketNotFoundError, ConfigError, IntegrityError, StorageError
 from mediagit_storage.probe import erase_versions
 from mediagit_storage.scope import aside
 from mediagit_storage.storage import Storage
@@ -29,6 +29,8 @@ __all__ = ["BENCH_PREFIX", "BenchPlan", "BenchRules", "Benchmark", "Measured", "
 BENCH_PREFIX: Final = "mgs-bench-"
 #: The large object is sent in pieces of this many bytes, and read in ranges of as many.
 _PIECE: Final = 1024 * 1024
+#: Seconds in which a server ends what it was doing when its requests were cut off.
+_AFTERMATH: Final = 0.5
 #: Seconds for removing everything at the end.
 _CLEAN_UP: Final = 600.0
 #: Listings that are timed.
@@ -91,7 +93,7 @@ class BenchPlan(NamedTuple):
             puts=2 * small + 2 * large,
             reads=4 * small + large + pieces,
             # Each listing of many is one of pages; the last looks whether everything is gone.
-            lists=_LISTINGS * -(-small // 1000) + 2,
+            lists=_LISTINGS * -(-small // 1000) + 3,
             deletes=2 * small + 2 * large,
             parts=rules.large // (8 * _PIECE),
             sent=2 * small * rules.size + rules.large + (_PIECE if large else 0),
@@ -140,6 +142,7 @@ class Benchmark:
         #: Whether a put told of a version, and whether a large one was begun and has not ended.
         self._versioned = False
         self._sending = False
+        self._whole = False
 
     @property
     def left(self) -> Sequence[str]:
@@ -157,8 +160,9 @@ class Benchmark:
             yield from self._together()
             if self.rules.large:
                 yield from self._large()
+            self._whole = True
         finally:
-            _uninterrupted(self._remove)
+            uninterrupted(lambda: aside(self._remove, _CLEAN_UP), patience=_CLEAN_UP)
 
     # ---- small objects
 
@@ -305,19 +309,29 @@ class Benchmark:
             self._each("old versions of ", erase, likely=self._versioned)
         if can.pending_uploads:
             self._each("unfinished uploads of ", self._abort_uploads, likely=self._sending)
+        if not self._whole and not self._there:
+            self._each("", self._delete_late, likely=True)
 
     def _each(self, what: str, action: Callable[[], None], *, likely: bool) -> None:
         """Remove one kind of things. Who may not look for what is most ``likely`` not there is not told of it."""
         try:
             action()
+        except BucketNotFoundError:
+            return  # and nothing in it
         except StorageError as error:
             if what and (likely or not isinstance(error, AccessError)):
                 self._others.append(f"{what}{self.prefix}")
 
     def _delete_all(self) -> None:
         for key, _, error in self.store.delete_many([*self._there]):
-            if error is None:
+            if error is None or isinstance(error, BucketNotFoundError):
                 del self._there[key]
+
+    def _delete_late(self) -> None:
+        """What a server stored only after its key was deleted here: a put that is cut off may still be carried out."""
+        self.clock.sleep(_AFTERMATH)
+        self._there.update((info.key, None) for info in self.store.list(self.prefix))
+        self._delete_all()
 
     def _abort_uploads(self) -> None:
         for upload in [*self.store.pending_uploads(self.prefix)]:
@@ -350,29 +364,3 @@ class _Random:
 
 def _other_bytes(key: str) -> IntegrityError:
     return IntegrityError("other bytes came back than were stored", operation="get", key=key)
-
-
-def _uninterrupted(work: Callable[[], None]) -> None:
-    """Do something that a first interrupt does not stop: it is raised when all is done. A second one is raised at once."""
-    raised: list[BaseException] = []
-    # Not joined: a join that is interrupted takes the thread for ended while it goes on.
-    done = threading.Event()
-
-    def inside() -> None:
-        try:
-            aside(work, _CLEAN_UP)
-        except BaseException as error:  # noqa: BLE001  # raised below, in the thread that asked for it
-            raised.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=inside, name="mgs-bench-end", daemon=True).start()
-    while not done.is_set():
-        try:
-            done.wait()
-        except BaseException as error:
-            if raised:
-                raise
-            raised.append(error)
-    if raised:
-        raise raised[0]

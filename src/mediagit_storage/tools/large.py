@@ -133,7 +133,7 @@ class _Way:
         # What is refused is refused before anything travels.
         if self.options(info).if_absent and find_object(self.target, self.new_key) is not None:
             raise AlreadyExistsError("an object is there already", operation="put", key=self.new_key)
-        landing = _StorageLanding(writing, prefix + self.new_key, self.target, self.options)
+        landing = _StorageLanding(writing, prefix + self.new_key, self.target, self.options, self._explained_target())
         download = PartsDownload(mended(self.source.backend), self.key, landing)
         with self._explained(), download.journal() as journal:
             done = download.run(info, journal)
@@ -233,8 +233,14 @@ class _StorageLanding(Landing[_Unfinished]):
     durable = True
 
     def __init__(
-        self, writing: PositionalWriting, key: str, target: Storage, options: Callable[[ObjectInfo], PutOptions]
+        self,
+        writing: PositionalWriting,
+        key: str,
+        target: Storage,
+        options: Callable[[ObjectInfo], PutOptions],
+        explained: _Explained,
     ) -> None:
+        self._explained = explained
         self._writing = writing
         self._key = key
         self._target = target
@@ -251,7 +257,8 @@ class _StorageLanding(Landing[_Unfinished]):
 
     def part(self, token: str) -> _Unfinished | None:
         """What an earlier run left, or a new one."""
-        kept = self._writing.keep_part(self._key, token)
+        with self._explained:
+            kept = self._writing.keep_part(self._key, token)
         return None if kept is None else _Unfinished(kept)
 
     def new_part(self) -> _Unfinished:
@@ -264,4 +271,5 @@ class _StorageLanding(Landing[_Unfinished]):
     def publish(self, part: _Unfinished, info: ObjectInfo) -> None:
         """Place it, with the attributes of the object that was fetched."""
         options = self._options(info)
-        self.stored = part.part.commit(options.attributes, if_absent=options.if_absent)
+        with self._explained:
+            self.stored = part.part.commit(options.attributes, if_absent=options.if_absent)

@@ -48,8 +48,9 @@ def findings(system: OperatingSystem, tree: Tree, folder: RootFolder, staging: S
 
 
 def _failed(name: str, error: Exception) -> Finding:
-    told = translate(error) if isinstance(error, OSError) else error
-    return Finding(name, FindingLevel.FAILED, str(told), "see the message")
+    # What the table of errors adds to the system's word is what to do.
+    told, _, advice = str(translate(error)).partition(": ") if isinstance(error, OSError) else (str(error), "", "")
+    return Finding(name, FindingLevel.FAILED, told, advice or "see the message")
 
 
 def _space(system: OperatingSystem, tree: Tree) -> Finding:
