@@ -59,7 +59,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: How long a thread, descriptor or child that is on its way out may take, in seconds.
-GRACE = 3.0
+GRACE = 30.0
 
 
 class NetworkBlocked(RuntimeError):

@@ -554,7 +554,7 @@ def test_a_storage_is_closed_in_a_task_that_is_cancelled(run, server):
     for thread in threading.enumerate():
         if thread.name.startswith("mgs-"):
             # Told of the end, and about to end itself.
-            thread.join(10)
+            thread.join(60)
     assert mgs_threads() == []
 
 
@@ -707,7 +707,7 @@ def test_a_put_that_waits_for_another_attempt_can_be_cancelled(run, server):
             with pytest.raises(mgs.StorageTimeoutError), mgs.scope(timeout=0.05):
                 await store.put("held-2", b"x")
         assert server.requests.count("busy-1") == 1
-        assert server.requests.count("held-2") == 1
+        assert server.requests.count("held-2") <= 1, "it was sent again"
 
     with mgs.on_event(lambda _: told.release()):
         run(story())
@@ -866,7 +866,7 @@ def test_a_storage_that_is_dropped_leaves_no_thread():
     gone = asyncio.run(story())
     for thread in threading.enumerate():
         if thread.name.startswith("mgs-async"):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
     assert gone() is None
 
@@ -974,7 +974,7 @@ def test_bytes_of_an_abandoned_result_do_not_count_for_ever():
         def batch(self, operations, limits):
             for operation in operations:
                 if operation is not None:
-                    going.wait(10)
+                    going.wait(60)
                     yield Completion(operation, Content(self.stat("k"), b"x" * 900, 0), None)
 
     going = threading.Event()

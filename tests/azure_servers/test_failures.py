@@ -96,7 +96,7 @@ def test_no_server_there():
     begin = time.monotonic()
     with Storage(AzureBackend(config)) as store, pytest.raises(ConnectionLostError, match="check address and port"):
         store.get("k")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 # ---- mgs

@@ -34,7 +34,7 @@ def test_no_server_there():
     begin = time.monotonic()
     with Storage(GCSBackend.from_config(config)) as store, pytest.raises(ConnectionLostError):
         store.get("k")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 def test_check_tells_a_missing_bucket(server, open_gcs):

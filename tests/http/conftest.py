@@ -12,7 +12,7 @@ from mediagit_storage.http.transport import Transport
 from mediagit_storage.testing.authority import Authority
 
 #: No test waits for a real time limit.
-QUICK = TransportOptions(connect_timeout=5, idle_timeout=10)
+QUICK = TransportOptions(connect_timeout=30, idle_timeout=30)
 
 
 @pytest.fixture

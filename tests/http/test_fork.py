@@ -29,7 +29,7 @@ def in_child(work) -> int:
             code = 0
         finally:
             os._exit(code)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -192,7 +192,7 @@ def test_descriptors_do_not_pile_up(transport):
         before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
         for _ in range(20):
             once()
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 60
         while len(os.listdir("/proc/self/fd")) > before + 10 and time.monotonic() < deadline:
             time.sleep(0.01)  # the server's ends take a moment
         assert len(os.listdir("/proc/self/fd")) <= before + 10

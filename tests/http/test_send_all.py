@@ -151,7 +151,7 @@ def test_an_error_of_the_feed_surfaces_and_aborts(transport):
 
 
 def wait_until_closed(server: ScriptedServer) -> None:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while server.open_connections:
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -195,7 +195,7 @@ def test_one_that_is_garbage_together_with_its_handles_leaves_nothing(transport,
 
 def test_time_limits_are_each_requests_own(make):
     with ScriptedServer([Receive(), Hang()], [Repeat([Echo()])]) as server:
-        sent = list(make(idle_timeout=0.3).send_all(requests(server, 50), concurrency=4))
+        sent = list(make(idle_timeout=1.5).send_all(requests(server, 50), concurrency=4))
     late = [each.error for each in sent if each.error]
     assert len(late) == 1
     assert isinstance(late[0], errors.StorageTimeoutError)
@@ -205,7 +205,7 @@ def test_the_total_time_of_each(make):
     from mediagit_storage.testing.scripted_server import Drip
 
     with ScriptedServer([Receive(), Drip(answer(200, b"x" * 1000).data, 0.02)], [Repeat([Echo()])]) as server:
-        sent = list(make(total_timeout=0.4).send_all(requests(server, 10), concurrency=4))
+        sent = list(make(total_timeout=2).send_all(requests(server, 10), concurrency=4))
     assert [type(each.error) for each in sent if each.error] == [errors.StorageTimeoutError]
 
 
@@ -274,10 +274,10 @@ def test_one_answer_larger_than_all_room_comes_through(transport):
 def test_a_slow_caller_is_no_standstill(make):
     with ScriptedServer([Repeat([Receive(), answer(200, b"x" * 3_000_000)])]) as server:
         sizes = []
-        for each in make(idle_timeout=0.2).send_all(requests(server, 6), concurrency=3, buffer_bytes=3_000_000):
+        for each in make(idle_timeout=0.8).send_all(requests(server, 6), concurrency=3, buffer_bytes=3_000_000):
             assert each.error is None
             sizes.append(len(each.response.body))
-            time.sleep(0.15)
+            time.sleep(0.3)
     assert sizes == [3_000_000] * 6
 
 
@@ -287,7 +287,7 @@ def test_cancelling_the_scope_ends_the_batch_at_once(transport):
         cancelled = []
 
         def cancel():
-            arrived.wait(5)
+            arrived.wait(60)
             time.sleep(0.05)
             cancelled.append(time.monotonic())
             inside.cancel()

@@ -60,7 +60,7 @@ def test_cancelling_in_each_phase(transport, phase, way):
                 run(way, transport, request_for(phase, server))
             assert time.monotonic() - cancelled[0] < 10
             thread.join()
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 60
         while server.open_connections and "sending" not in phase:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -203,4 +203,4 @@ def test_ctrl_c(way):
     assert err == ""
     word, when = out.split()
     assert word == "stopped"
-    assert float(when) - pressed < 1  # at once, not when the transfer ends: the room is for a loaded machine
+    assert float(when) - pressed < 10  # at once, not when the transfer ends: the room is for a loaded machine

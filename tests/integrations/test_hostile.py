@@ -284,7 +284,7 @@ def test_many_small_files_of_a_transaction_take_no_threads(fs):
     with fs.transaction:
         before = threading.active_count()
         fs.pipe({f"k/{number}": b"x" for number in range(100)})
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
     assert len(fs.find("k")) == 100
 
 

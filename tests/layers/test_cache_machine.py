@@ -83,7 +83,7 @@ class CacheMachine(StorageMachine):
             path = files[number % len(files)]
             whole = path.read_bytes()
             at = place % max(1, len(whole))
-            path.write_bytes(whole[:at] if cut else whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            path.write_bytes(whole[:at] if cut or not whole else whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
 
     @rule()
     def the_folder_vanishes(self):

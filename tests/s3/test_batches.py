@@ -95,7 +95,7 @@ def test_streams_in_a_batch_do_not_hold_up_the_others(play):
     going = threading.Event()
 
     def slow():
-        assert going.wait(20), "the small writes waited for the stream"
+        assert going.wait(90), "the small writes waited for the stream"
         yield b"slow"
 
     store, server = play((Repeat([Receive(), ok()]),))
@@ -103,11 +103,11 @@ def test_streams_in_a_batch_do_not_hold_up_the_others(play):
     batch = iter(store.put_many([("slow", slow()), *((f"k{n}", b"x") for n in range(50))]))
     done = threading.Thread(target=lambda: outcomes.update((each.key, each.error) for each in batch))
     done.start()
-    for _ in range(500):
+    for _ in range(6000):
         if sum(line.startswith("PUT /bucket/k") for line in lines(server)) >= 50:
             break
         going.wait(0.01)
     going.set()
-    done.join(20)
+    done.join(90)
     assert len(outcomes) == 51
     assert set(outcomes.values()) == {None}

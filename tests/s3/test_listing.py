@@ -44,7 +44,7 @@ def test_the_next_page_travels_while_one_is_used(play):
     store, server = play((Receive(), page("a", "b", token="t1"), Receive(), page("c")))
     listing = store.list()
     assert next(listing).key == "a"
-    for _ in range(200):
+    for _ in range(6000):
         if len(server.received) == 2:
             break
         server.stopping.wait(0.01)

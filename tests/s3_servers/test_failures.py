@@ -90,7 +90,7 @@ def test_no_server_there(servers, open_s3, request):
     begin = time.monotonic()
     with Storage(backend) as store, pytest.raises(ConnectionLostError):
         store.get("k")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("server", ["moto", "seaweedfs", "rclone", "localstack", "minio"], indirect=True)

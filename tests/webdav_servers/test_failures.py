@@ -58,7 +58,7 @@ def test_a_port_where_nobody_listens(server, folder, open_dav):
     begin = time.monotonic()
     with pytest.raises(ConnectionLostError, match="check address and port"):
         store.get("k")
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 def test_a_path_that_is_a_file(server, folder, open_dav):

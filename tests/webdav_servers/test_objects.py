@@ -305,7 +305,7 @@ def test_a_killed_upload_is_found_and_removed(server, folder, open_dav, store):
         assert process.stdout.readline() == b"sent\n"
         time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         left = [*store.pending_uploads()]
         if left or time.monotonic() > deadline or server.name in {"apache", "nginx"}:
