@@ -74,6 +74,18 @@ def test_by_default_this_machine_reads(folder: Path) -> None:
         assert process.stderr.read() == ""
 
 
+def test_a_storage_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+    words = [*SERVE, str(tmp_path / "nothing"), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip().removesuffix("/")
+            said = process.stderr.readline()
+            assert said.startswith(f"mgs: file://{tmp_path}/nothing cannot be read now: the folder")
+            assert _ask(url, "/readyz")[0] == 503
+        finally:
+            process.kill()
+
+
 @covers(240)
 def test_who_writes_needs_the_token(folder: Path, tmp_path: Path) -> None:
     with _started(folder, "--write") as (process, line):

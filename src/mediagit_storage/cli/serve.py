@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import sys
@@ -20,6 +21,7 @@ from mediagit_storage.types import JSON
 
 if TYPE_CHECKING:
     from mediagit_storage.secrets import Secret
+    from mediagit_storage.serve.app import Gateway
     from mediagit_storage.serve.links import LinkMethod
     from mediagit_storage.serve.running import Listener
     from mediagit_storage.serve.settings import Access, ServeSettings
@@ -136,7 +138,7 @@ def command(
     else that the gateway has is below /-/. On another address than loopback reads ask for the token as well, unless
     --public says that everybody may. The gateway speaks plain HTTP: put a proxy that speaks TLS in front of it.
 
-    Ctrl-C ends it when the requests under way have ended; a second one at once.
+    Ctrl-C and SIGTERM (exit code 0) end it when the requests under way have ended; a second one at once.
 
     \b
     Examples:
@@ -194,9 +196,13 @@ def command(
         listener = Listener(gateway, options)
         # What uvicorn has to say is said by exit codes, metrics and the access log.
         logging.getLogger("uvicorn").addHandler(logging.NullHandler())
-        ended_by = listener.run(
-            signals=True, started=lambda: _show_start(this, listener, settings, token if made else None)
-        )
+        looking: list[asyncio.Task[None]] = []
+
+        def started() -> None:
+            _show_start(this, listener, settings, token if made else None)
+            looking.append(asyncio.ensure_future(_show_health(this, gateway)))
+
+        ended_by = listener.run(signals=True, started=started)
         if ended_by == signal.SIGINT:
             raise Interrupted
 
@@ -228,6 +234,13 @@ def _show_start(this: Session, listener: Listener, settings: ServeSettings, toke
         if token is not None:
             this.out.note(f"the token of this run: {token.reveal()}")
     sys.stdout.flush()
+
+
+async def _show_health(this: Session, gateway: Gateway) -> None:
+    """Say what does not work from the start; it may come yet, so that this is no reason to end."""
+    for each in (await gateway.context.health()).backends:
+        if not each.up:
+            this.out.note(f"{each.name} cannot be read now: {each.detail}. Requests fail until it can; /readyz tells")
 
 
 def _tell(this: Session, access: Access) -> None:
