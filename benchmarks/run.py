@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import aio_suite
@@ -58,6 +59,10 @@ def main() -> None:
         "--write", action="store_true", help="put the figures into benchmarks/README.md, and draw all that are there"
     )
     arguments = parser.parse_args()
+    if arguments.write and find_spec("obstore") is None:
+        parser.error(
+            f"the peers are not installed here, and figures without them say nothing: make bench-{arguments.suite}"
+        )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and folders go, however this ends
     # As pip leaves it for who installs the package: a checkout compiles 110 modules at every start of `mgs` otherwise.
     compileall.compile_dir(Path(mediagit_storage.__file__).parent, quiet=2)
