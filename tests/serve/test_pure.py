@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from mediagit_storage import errors
 from mediagit_storage.errors import ConfigError
+from mediagit_storage.http.encoding import format_http_date
 from mediagit_storage.ranges import Span
 from mediagit_storage.secrets import Secret
 from mediagit_storage.serve.access import Gate, embedding, holds_token, host_allowed, may_list, may_read, may_write
 from mediagit_storage.serve.answers import STATUSES, object_headers, retry_after, status_of
 from mediagit_storage.serve.byte_ranges import BadRangeError, content_range, parse_ranges, spans_of
-from mediagit_storage.serve.conditions import entity_tag, http_date, judge, range_applies
+from mediagit_storage.serve.conditions import entity_tag, judge, range_applies
 from mediagit_storage.serve.settings import ServeSettings, exposure
 from mediagit_storage.serve.targets import BadTargetError, key_in, shown_target
 from mediagit_storage.testing.covers import covers
@@ -189,16 +190,16 @@ def test_conditions_of_a_write() -> None:
     absent = {"reading": False, "exists": False}
     assert judge({"if-none-match": "*"}, None, None, **absent) == "go on"
     assert judge({"if-match": "*"}, None, None, **absent) == "failed"
-    assert judge({"if-unmodified-since": http_date(NOON)}, None, None, **absent) == "failed"
+    assert judge({"if-unmodified-since": format_http_date(NOON)}, None, None, **absent) == "failed"
     # What has no tag is there all the same.
     assert judge({"if-none-match": "*"}, None, NOON, reading=False) == "failed"
     assert judge({"if-match": "*"}, None, NOON, reading=False) == "go on"
-    assert judge({"if-modified-since": http_date(NOON)}, '"a"', NOON, reading=False) == "go on"
+    assert judge({"if-modified-since": format_http_date(NOON)}, '"a"', NOON, reading=False) == "go on"
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001
 def test_times_are_told_as_the_library_of_mail_tells_them(moment: datetime) -> None:
-    assert http_date(moment) == format_datetime(moment.astimezone(UTC), usegmt=True)
+    assert format_http_date(moment) == format_datetime(moment.astimezone(UTC), usegmt=True)
 
 
 def test_if_range_needs_the_very_same() -> None:

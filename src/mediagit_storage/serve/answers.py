@@ -8,7 +8,8 @@ from typing import Final
 
 from mediagit_storage import errors
 from mediagit_storage.attributes import guess_content_type
-from mediagit_storage.serve.conditions import entity_tag, http_date
+from mediagit_storage.http.encoding import format_http_date
+from mediagit_storage.serve.conditions import entity_tag
 from mediagit_storage.types import Attributes, ObjectInfo
 
 __all__ = ["SANDBOX", "STATUSES", "Header", "object_headers", "reason", "retry_after", "status_of"]
@@ -81,7 +82,7 @@ def object_headers(
     fields = (
         (b"content-type", kind),
         (b"etag", entity_tag(info, exact=exact)),
-        (b"last-modified", None if info.modified is None else http_date(info.modified)),
+        (b"last-modified", None if info.modified is None else format_http_date(info.modified)),
         (b"cache-control", kept),
         (b"content-encoding", held.content_encoding),
         (b"content-disposition", disposition or held.content_disposition),

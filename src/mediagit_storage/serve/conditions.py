@@ -11,14 +11,12 @@ from typing import Final, Literal
 
 from mediagit_storage.types import ObjectInfo
 
-__all__ = ["CONDITIONS", "Verdict", "entity_tag", "http_date", "judge", "range_applies"]
+__all__ = ["CONDITIONS", "Verdict", "entity_tag", "judge", "range_applies"]
 
 #: The headers that make a request conditional. ``if-range`` is not among them: it speaks of the range alone.
 CONDITIONS: Final[tuple[str, ...]] = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 Verdict = Literal["go on", "not modified", "failed"]
 
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
@@ -31,13 +29,6 @@ def entity_tag(info: ObjectInfo, *, exact: bool) -> str | None:
         return None
     digest = blake2b(info.etag.encode("utf-8", "surrogateescape"), digest_size=12, person=b"mgs-entity-tag").hexdigest()
     return f'"{digest}"' if exact else f'W/"{digest}"'
-
-
-def http_date(moment: datetime) -> str:
-    """The form of times in headers, whatever language this machine speaks (RFC 9110, section 5.6.7)."""
-    at = moment.astimezone(UTC)
-    day = f"{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04}"
-    return f"{day} {at.hour:02}:{at.minute:02}:{at.second:02} GMT"
 
 
 def judge(
